@@ -1,0 +1,138 @@
+package dev.septum.kernel;
+
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Deque;
+import java.util.List;
+
+/**
+ * What each thread holds, and what it must not do while it holds it (the kernel's lockdep).
+ *
+ * <p>A violation is a programming error of the emulator or of a backend: it is thrown at once, with
+ * the locks held and where each was taken.
+ */
+public final class LockChecker {
+
+  private record Held(Object lock, LockClass lockClass, LockMode mode) {
+    @Override
+    public String toString() {
+      return lockClass.kernelName() + (mode == LockMode.SHARED ? " (read)" : "");
+    }
+  }
+
+  private static final class ThreadState {
+    final Deque<Held> held = new ArrayDeque<>();
+    int rcuDepth;
+  }
+
+  private final ThreadLocal<ThreadState> states = ThreadLocal.withInitial(ThreadState::new);
+
+  LockChecker() {}
+
+  /** A rule on locks was broken. */
+  public static final class LockViolation extends IllegalStateException {
+    private static final long serialVersionUID = 1L;
+
+    LockViolation(String message) {
+      super(message);
+    }
+  }
+
+  /** Called before {@code lock} is waited for: checks the order against what is held. */
+  void beforeAcquire(LockClass lockClass) {
+    ThreadState state = states.get();
+    for (Held held : state.held) {
+      if (held.lockClass.compareTo(lockClass) >= 0) {
+        throw new LockViolation(
+            "wrong lock order: taking %s while holding %s"
+                .formatted(lockClass.kernelName(), describe(state)));
+      }
+    }
+    if (lockClass.mayHolderSleep()) {
+      mightSleep("taking " + lockClass.kernelName());
+    }
+  }
+
+  void acquired(Object lock, LockClass lockClass, LockMode mode) {
+    states.get().held.push(new Held(lock, lockClass, mode));
+  }
+
+  void released(Object lock, LockClass lockClass, LockMode mode) {
+    ThreadState state = states.get();
+    for (Held held : state.held) {
+      if (held.lock == lock && held.mode == mode) {
+        state.held.remove(held);
+        return;
+      }
+    }
+    throw new LockViolation(
+        "releasing %s, which this thread does not hold for %s; it holds %s"
+            .formatted(
+                lockClass.kernelName(),
+                mode == LockMode.SHARED ? "read" : "write",
+                describe(state)));
+  }
+
+  int rcuEnter() {
+    return states.get().rcuDepth++;
+  }
+
+  int rcuExit() {
+    ThreadState state = states.get();
+    if (state.rcuDepth == 0) {
+      throw new LockViolation("leaving an RCU read section that was never entered");
+    }
+    return --state.rcuDepth;
+  }
+
+  /** Whether the calling thread is inside an RCU read section. */
+  public boolean inRcuReadSection() {
+    return states.get().rcuDepth > 0;
+  }
+
+  /** Checks that the calling thread may sleep here ({@code might_sleep()}). */
+  public void mightSleep(String what) {
+    ThreadState state = states.get();
+    boolean atomic = state.rcuDepth > 0;
+    for (Held held : state.held) {
+      atomic |= !held.lockClass.mayHolderSleep();
+    }
+    if (atomic) {
+      throw new LockViolation(
+          "sleeping function called from atomic context: %s while holding %s"
+              .formatted(what, describe(state)));
+    }
+  }
+
+  boolean holds(Object lock, LockMode mode) {
+    for (Held held : states.get().held) {
+      if (held.lock == lock && held.mode == mode) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /** Checks that the calling thread holds nothing, as it must on return to user space. */
+  public void assertNoneHeld(String where) {
+    ThreadState state = states.get();
+    if (!state.held.isEmpty() || state.rcuDepth > 0) {
+      throw new LockViolation("lock held at " + where + ": " + describe(state));
+    }
+  }
+
+  static void require(boolean held, LockClass lockClass, String how) {
+    if (!held) {
+      throw new LockViolation(lockClass.kernelName() + " is not held " + how);
+    }
+  }
+
+  private static String describe(ThreadState state) {
+    List<String> names = new ArrayList<>();
+    state.held.forEach(h -> names.add(h.toString()));
+    if (state.rcuDepth > 0) {
+      names.add("rcu_read_lock");
+    }
+    return names.isEmpty() ? "nothing" : String.join(", ", names);
+  }
+}

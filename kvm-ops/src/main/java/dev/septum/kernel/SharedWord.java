@@ -1,0 +1,17 @@
+package dev.septum.kernel;
+
+/** A 64-bit word that threads share without a lock ({@code atomic64_t}, or a READ_ONCE field). */
+public interface SharedWord {
+
+  /** Reads the word once, whole ({@code READ_ONCE}). */
+  long get();
+
+  /** Writes the word once, whole ({@code WRITE_ONCE} with release order). */
+  void set(long value);
+
+  /** Adds {@code delta} and returns the new value. */
+  long addAndGet(long delta);
+
+  /** Stores {@code value} if the word is {@code expected}; says whether it did. */
+  boolean compareAndSet(long expected, long value);
+}

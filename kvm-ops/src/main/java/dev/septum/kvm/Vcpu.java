@@ -1,0 +1,40 @@
+package dev.septum.kvm;
+
+import dev.septum.kernel.GuestMode;
+
+/** A vCPU ({@code struct kvm_vcpu}). A backend's own state is a subclass of this. */
+public class Vcpu {
+
+  private final Kvm kvm;
+  private final int id;
+  private final GuestMode guestMode;
+  private final Stats<VcpuStat> stats;
+
+  /** Creates vCPU number {@code id} of a VM; the caller adds it to the VM. */
+  protected Vcpu(Kvm kvm, int id) {
+    this.kvm = kvm;
+    this.id = id;
+    this.guestMode = kvm.kernel().guestMode();
+    this.stats = new Stats<>(kvm.kernel(), VcpuStat.class);
+  }
+
+  /** The VM. */
+  public Kvm kvm() {
+    return kvm;
+  }
+
+  /** The vCPU's number. */
+  public final int id() {
+    return id;
+  }
+
+  /** Whether it is in the guest, and how to get it out. */
+  public final GuestMode guestMode() {
+    return guestMode;
+  }
+
+  /** The vCPU's statistics. */
+  public final Stats<VcpuStat> stats() {
+    return stats;
+  }
+}
