@@ -13,6 +13,8 @@ public enum LockClass {
   SLOTS_LOCK(true),
   /** A guest_memfd file's {@code mapping->invalidate_lock}. */
   GMEM_INVALIDATE_LOCK(true),
+  /** A guest_memfd file's folios ({@code folio_lock}). */
+  GMEM_FOLIO_LOCK(true),
   /** {@code kvm->mmu_lock}. */
   MMU_LOCK(false),
   /** {@code kvm->arch.tdp_mmu_pages_lock}. */

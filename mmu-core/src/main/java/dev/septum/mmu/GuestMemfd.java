@@ -1,0 +1,288 @@
+package dev.septum.mmu;
+
+import static com.google.common.base.Preconditions.checkArgument;
+
+import dev.septum.kernel.Gfp;
+import dev.septum.kernel.Kernel;
+import dev.septum.kernel.LockClass;
+import dev.septum.kernel.LockMode;
+import dev.septum.kernel.Mutex;
+import dev.septum.kernel.PageAllocator;
+import dev.septum.kernel.PageOwner;
+import dev.septum.kvm.Errno;
+import dev.septum.kvm.GfnRange;
+import dev.septum.kvm.PageLevel;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.EnumSet;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.function.Function;
+import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A guest_memfd file: the pages behind private memory, in 4 KiB or 2 MiB folios.
+ *
+ * <p>Offsets are frames. Punching a hole takes the file's invalidate_lock and each bound VM's
+ * mmu_lock; looking a page up takes neither.
+ */
+public final class GuestMemfd {
+
+  private static final Set<GfnKind> PRIVATE_ONLY = EnumSet.of(GfnKind.PRIVATE);
+
+  /** What a lookup found: the frame, and the largest mapping that its folio allows. */
+  record Lookup(long pfn, PageLevel maxLevel, Errno error) {
+    static Lookup failed(Errno error) {
+      return new Lookup(PageAllocator.NO_PAGE, PageLevel.LEVEL_4K, error);
+    }
+  }
+
+  private record Binding(KvmMmu mmu, Memslot slot) {}
+
+  /** The 512 frames at one 2 MiB offset of the file: one folio, or single pages. */
+  private static final class Block {
+    long folio = PageAllocator.NO_PAGE;
+    long @Nullable [] pages;
+  }
+
+  private final PageAllocator allocator;
+  private final long frames;
+  private final PageLevel folioLevel;
+  private final Mutex invalidateLock;
+  private final Mutex folioLock;
+  private final Map<Long, Block> blocks = new HashMap<>();
+  private final List<Binding> bindings = new ArrayList<>();
+
+  GuestMemfd(Kernel kernel, PageAllocator allocator, long frames, PageLevel folioLevel) {
+    checkArgument(frames > 0, "a guest_memfd needs at least one frame, not %s", frames);
+    checkArgument(
+        !folioLevel.isAbove(PageLevel.LEVEL_2M), "folios of level %s do not exist", folioLevel);
+    this.allocator = allocator;
+    this.frames = frames;
+    this.folioLevel = folioLevel;
+    this.invalidateLock = kernel.mutex(LockClass.GMEM_INVALIDATE_LOCK);
+    this.folioLock = kernel.mutex(LockClass.GMEM_FOLIO_LOCK);
+  }
+
+  /** The file's size in frames. */
+  public long frames() {
+    return frames;
+  }
+
+  /** Gives the file's frames of a slot to a VM. slots_lock held. */
+  void bind(KvmMmu mmu, Memslot slot) {
+    bindings.add(new Binding(mmu, slot));
+  }
+
+  void unbind(KvmMmu mmu, Memslot slot) {
+    bindings.remove(new Binding(mmu, slot));
+  }
+
+  /**
+   * The frame at an offset, allocated if there is none yet ({@code kvm_gmem_get_pfn}). May sleep.
+   */
+  Lookup getPfn(long index) {
+    if (index < 0 || index >= frames) {
+      return Lookup.failed(Errno.EFAULT);
+    }
+    folioLock.lock();
+    try {
+      Block block = blocks.computeIfAbsent(index / 512, i -> new Block());
+      if (block.pages == null && block.folio == PageAllocator.NO_PAGE) {
+        allocFolio(block, index / 512);
+      }
+      if (block.folio != PageAllocator.NO_PAGE) {
+        return new Lookup(block.folio + index % 512, PageLevel.LEVEL_2M, Errno.OK);
+      }
+      return allocPage(block, (int) (index % 512));
+    } finally {
+      folioLock.unlock();
+    }
+  }
+
+  /** The frame at an offset, allocated if need be; for the VMM's own use. */
+  public Errno allocate(long index) {
+    return getPfn(index).error();
+  }
+
+  /** pfn at an offset, or {@link PageAllocator#NO_PAGE} if nothing was allocated there. */
+  public long pfnAt(long index) {
+    folioLock.lock();
+    try {
+      Block block = blocks.get(index / 512);
+      if (block == null) {
+        return PageAllocator.NO_PAGE;
+      }
+      long[] pages = block.pages;
+      return pages != null ? pages[(int) (index % 512)] : block.folio + index % 512;
+    } finally {
+      folioLock.unlock();
+    }
+  }
+
+  private void allocFolio(Block block, long blockIndex) {
+    boolean wholeInFile = (blockIndex + 1) * 512 <= frames;
+    if (folioLevel == PageLevel.LEVEL_2M && wholeInFile) {
+      block.folio = allocator.allocFolio(PageOwner.GUEST_MEMORY, Gfp.KERNEL_ACCOUNT);
+    }
+  }
+
+  private Lookup allocPage(Block block, int page) {
+    long[] pages = block.pages;
+    if (pages == null) {
+      pages = new long[512];
+      Arrays.fill(pages, PageAllocator.NO_PAGE);
+      block.pages = pages;
+    }
+    if (pages[page] == PageAllocator.NO_PAGE) {
+      pages[page] = allocator.allocPage(PageOwner.GUEST_MEMORY, Gfp.KERNEL_ACCOUNT);
+    }
+    return pages[page] == PageAllocator.NO_PAGE
+        ? Lookup.failed(Errno.ENOMEM)
+        : new Lookup(pages[page], PageLevel.LEVEL_4K, Errno.OK);
+  }
+
+  /**
+   * Removes the frames of a range from the file and from every VM that maps them ({@code
+   * FALLOC_FL_PUNCH_HOLE}). Huge leafs that stick out of the range are split first; if that fails,
+   * nothing is removed and the error returned. No lock held.
+   */
+  public Errno punchHole(long start, long end) {
+    if (start < 0 || end <= start) {
+      return Errno.EINVAL;
+    }
+    invalidateLock.lock();
+    try {
+      GfnRange hole = new GfnRange(Math.min(start, frames), Math.min(end, frames));
+      forEachVm(hole, (mmu, ranges) -> begin(mmu, ranges));
+      Errno error = forEachVm(hole, GuestMemfd::splitCrossing);
+      if (!error.isError()) {
+        forEachVm(hole, GuestMemfd::zap);
+        truncate(hole);
+      }
+      forEachVm(hole, (mmu, ranges) -> end(mmu));
+      return error;
+    } finally {
+      invalidateLock.unlock();
+    }
+  }
+
+  /** The last descriptor goes: everything is unmapped and freed ({@code kvm_gmem_release}). */
+  public void release() {
+    Errno error = punchHole(0, frames);
+    if (error.isError()) {
+      throw new IllegalStateException("releasing the whole file needed a split: " + error);
+    }
+    bindings.clear();
+  }
+
+  private interface VmStep {
+    Errno run(KvmMmu mmu, List<GfnRange> ranges);
+  }
+
+  /**
+   * Runs a step for each VM that the range is bound to, mmu_lock held for write, up to an error.
+   */
+  private Errno forEachVm(GfnRange hole, VmStep step) {
+    Map<KvmMmu, List<GfnRange>> byVm =
+        bindings.stream()
+            .map(b -> new BoundRange(b.mmu, boundPart(b.slot, hole)))
+            .filter(b -> !b.gfns.isEmpty())
+            .collect(
+                Collectors.groupingBy(
+                    BoundRange::mmu, Collectors.mapping(BoundRange::gfns, Collectors.toList())));
+    for (Map.Entry<KvmMmu, List<GfnRange>> vm : byVm.entrySet()) {
+      Errno error = vm.getKey().withMmuLock(() -> step.run(vm.getKey(), vm.getValue()));
+      if (error.isError()) {
+        return error;
+      }
+    }
+    return Errno.OK;
+  }
+
+  private record BoundRange(KvmMmu mmu, GfnRange gfns) {}
+
+  private static GfnRange boundPart(Memslot slot, GfnRange hole) {
+    long first = slot.region().gmemOffset();
+    GfnRange bound = GfnRange.ofPages(first, slot.gfns().pages()).intersect(hole);
+    Function<Long, Long> toGfn = slot::gfnOfGmemIndex;
+    return new GfnRange(toGfn.apply(bound.start()), toGfn.apply(bound.end()));
+  }
+
+  private static Errno begin(KvmMmu mmu, List<GfnRange> ranges) {
+    mmu.invalidate().begin();
+    ranges.forEach(mmu.invalidate()::addRange);
+    return Errno.OK;
+  }
+
+  private static Errno end(KvmMmu mmu) {
+    mmu.invalidate().end();
+    return Errno.OK;
+  }
+
+  private static Errno splitCrossing(KvmMmu mmu, List<GfnRange> ranges) {
+    for (GfnRange range : ranges) {
+      Errno error = mmu.splitCrossBoundaryLeafs(range, PRIVATE_ONLY, LockMode.EXCLUSIVE);
+      if (error.isError()) {
+        return error;
+      }
+    }
+    return Errno.OK;
+  }
+
+  private static Errno zap(KvmMmu mmu, List<GfnRange> ranges) {
+    boolean flush = false;
+    for (GfnRange range : ranges) {
+      flush |= mmu.unmap(range, PRIVATE_ONLY);
+    }
+    if (flush) {
+      mmu.kvm().flushRemoteTlbs();
+    }
+    return Errno.OK;
+  }
+
+  private void truncate(GfnRange hole) {
+    folioLock.lock();
+    try {
+      for (long index = hole.start(); index < hole.end(); ) {
+        long next = Math.min(hole.end(), (index / 512 + 1) * 512);
+        Block block = blocks.get(index / 512);
+        if (block != null) {
+          truncate(block, (int) (index % 512), (int) (next - index));
+          if (next - index == 512) {
+            blocks.remove(index / 512);
+          }
+        }
+        index = next;
+      }
+    } finally {
+      folioLock.unlock();
+    }
+  }
+
+  /** Frees frames of a block; a folio that loses only a part falls into single pages. */
+  private void truncate(Block block, int first, int count) {
+    if (block.folio != PageAllocator.NO_PAGE && count == 512) {
+      allocator.freeFolio(block.folio, PageOwner.GUEST_MEMORY);
+      return;
+    }
+    long[] pages = block.pages;
+    if (pages == null) {
+      pages = new long[512];
+      for (int i = 0; i < 512; i++) {
+        pages[i] = block.folio == PageAllocator.NO_PAGE ? block.folio : block.folio + i;
+      }
+      block.pages = pages;
+      block.folio = PageAllocator.NO_PAGE;
+    }
+    for (int i = first; i < first + count; i++) {
+      if (pages[i] != PageAllocator.NO_PAGE) {
+        allocator.freePage(pages[i], PageOwner.GUEST_MEMORY);
+        pages[i] = PageAllocator.NO_PAGE;
+      }
+    }
+  }
+}

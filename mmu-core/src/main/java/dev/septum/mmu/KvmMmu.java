@@ -1,0 +1,313 @@
+package dev.septum.mmu;
+
+import static com.google.common.base.Preconditions.checkState;
+
+import dev.septum.kernel.LockMode;
+import dev.septum.kernel.PageAllocator;
+import dev.septum.kernel.PageOwner;
+import dev.septum.kvm.Errno;
+import dev.septum.kvm.GfnRange;
+import dev.septum.kvm.Kvm;
+import dev.septum.kvm.PageLevel;
+import dev.septum.kvm.Stats;
+import dev.septum.kvm.Vcpu;
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Set;
+import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * One VM's MMU: its roots, its memory, and what can be asked of them ({@code kvm->arch} and {@code
+ * tdp_mmu.c}).
+ */
+public final class KvmMmu {
+
+  private static final long MAX_GFN_PLUS_ONE = 1L << 40;
+
+  private final Kvm kvm;
+  private final MmuParams params;
+  private final HostMm hostMm;
+  private final Stats<MmuCounter> counters;
+  private final MmuTrace trace;
+  private final MmuInvalidate invalidate;
+  private final Memslots memslots = new Memslots();
+  private final MemoryAttributes attributes;
+  private final SpteChanges changes;
+  private final TdpRoots roots;
+  private final PageFaults faults;
+  private final VmMemory memory;
+  private final List<VcpuMmu> vcpus = new ArrayList<>();
+  private volatile long gfnDirectBits;
+
+  /**
+   * An MMU without memory.
+   *
+   * @param hostMm where shared memory comes from
+   */
+  public KvmMmu(Kvm kvm, MmuParams params, HostMm hostMm) {
+    this.kvm = kvm;
+    this.params = params;
+    this.hostMm = hostMm;
+    this.counters = new Stats<>(kvm.kernel(), MmuCounter.class);
+    this.trace = new MmuTrace(kvm.host().trace(), params.format());
+    this.invalidate = new MmuInvalidate(kvm);
+    this.attributes = new MemoryAttributes(kvm.kernel());
+    this.changes = new SpteChanges(this);
+    this.roots = new TdpRoots(this);
+    this.faults = new PageFaults(this);
+    this.memory = new VmMemory(this);
+  }
+
+  /** The VM. */
+  public Kvm kvm() {
+    return kvm;
+  }
+
+  /** What the bits of the VM's SPTEs mean. */
+  public SpteFormat format() {
+    return params.format();
+  }
+
+  /** What the MMU counts beyond the kernel's statistics. */
+  public Stats<MmuCounter> counters() {
+    return counters;
+  }
+
+  /** The VM's memslots. */
+  public Memslots memslots() {
+    return memslots;
+  }
+
+  /** The ioctls on the VM's memory. */
+  public VmMemory memory() {
+    return memory;
+  }
+
+  /** Says which gfn bit selects the direct root: a TD's shared bit. Before the first root. */
+  public void setGfnDirectBits(long bits) {
+    checkState(roots.all().isEmpty(), "the VM has roots already");
+    gfnDirectBits = bits;
+  }
+
+  /** The gfn bits that select the direct root; 0 if every gfn belongs to it. */
+  public long gfnDirectBits() {
+    return gfnDirectBits;
+  }
+
+  /** Gives a vCPU its MMU state. */
+  public VcpuMmu addVcpu(Vcpu vcpu) {
+    VcpuMmu added = new VcpuMmu(this, vcpu);
+    vcpus.add(added);
+    return added;
+  }
+
+  void forget(VcpuMmu vcpu) {
+    vcpus.remove(vcpu);
+  }
+
+  /**
+   * Handles a page fault of a vCPU with loaded roots ({@code kvm_mmu_page_fault}). No lock held.
+   *
+   * @param gpa bytes, with the shared bit
+   * @param errorCode {@code PFERR_*} bits
+   */
+  public FaultOutcome handleFault(VcpuMmu vcpu, long gpa, long errorCode) {
+    return faults.handle(vcpu, gpa, errorCode);
+  }
+
+  /** Records that the guest missed an address ({@code trace_kvm_page_fault}). */
+  public void traceFault(Vcpu vcpu, long gpa, long errorCode) {
+    trace.pageFault(vcpu.id(), gpa, errorCode);
+  }
+
+  /** Error code of a private write fault, as a TD's private faults all are. */
+  public static long privateWriteError() {
+    return PageFault.PRIVATE | PageFault.WRITE;
+  }
+
+  /** Error code of a shared fault. */
+  public static long sharedError(boolean write, boolean exec) {
+    return (write ? PageFault.WRITE : 0) | (exec ? PageFault.FETCH : 0) | PageFault.USER;
+  }
+
+  /** Maps a private page while the VM is built. slots_lock held; EIO if it cannot be. */
+  public Errno mapPrivatePfn(VcpuMmu vcpu, long gfn, long pfn) {
+    return faults.mapPrivatePfn(vcpu, gfn, pfn);
+  }
+
+  /**
+   * Splits the huge private leafs that stick out of a range ({@code
+   * kvm_split_cross_boundary_leafs}). mmu_lock held in that mode, dropped and taken again
+   * meanwhile; no TLB flush is needed or done.
+   *
+   * @return ENOMEM, or what the backend returned; leafs inside the range are never touched
+   */
+  public Errno splitCrossBoundaryLeafs(GfnRange range, LockMode mode) {
+    return splitCrossBoundaryLeafs(range, EnumSet.of(GfnKind.PRIVATE), mode);
+  }
+
+  Errno splitCrossBoundaryLeafs(GfnRange range, Set<GfnKind> kinds, LockMode mode) {
+    kvm.mmuLock().assertHeld(mode);
+    for (MmuPage root : roots.valid(kinds)) {
+      Errno error = HugePageSplitter.splitCrossing(this, root, range, mode);
+      if (error.isError()) {
+        return error;
+      }
+    }
+    return Errno.OK;
+  }
+
+  /** Drops the leafs in a range; true if TLBs must be flushed ({@code kvm_unmap_gfn_range}). */
+  boolean unmap(GfnRange range, Set<GfnKind> kinds) {
+    kvm.mmuLock().assertHeld(LockMode.EXCLUSIVE);
+    boolean flush = false;
+    for (MmuPage root : roots.matching(kinds)) {
+      flush |= zapLeafs(root, range);
+    }
+    return flush;
+  }
+
+  /** {@code tdp_mmu_zap_leafs}: tables stay; a leaf that sticks out of the range goes whole. */
+  private boolean zapLeafs(MmuPage root, GfnRange range) {
+    boolean flush = false;
+    SpteWriter writer = SpteWriter.forMode(this, LockMode.EXCLUSIVE);
+    kvm.kernel().rcu().readLock();
+    try {
+      TdpIter iter = new TdpIter(this, root, PageLevel.LEVEL_4K, range.start(), range.end());
+      for (; iter.isValid(); iter.next()) {
+        if (iter.condResched(LockMode.EXCLUSIVE)
+            || !format().isPresentLeaf(iter.oldSpte(), iter.level())) {
+          continue;
+        }
+        writer.set(iter, SpteFormat.NONPRESENT);
+        counters.increment(
+            iter.level() == PageLevel.LEVEL_4K
+                ? MmuCounter.SMALL_LEAFS_ZAPPED
+                : MmuCounter.HUGE_LEAFS_ZAPPED);
+        flush |= !root.role().isInvalid();
+      }
+    } finally {
+      kvm.kernel().rcu().readUnlock();
+    }
+    return flush;
+  }
+
+  /**
+   * Drops every mapping of the direct roots by replacing the roots ({@code kvm_mmu_zap_all_fast}).
+   */
+  void zapAllFast() {
+    kvm.slotsLock().assertHeld();
+    kvm.mmuLock().lock(LockMode.EXCLUSIVE);
+    try {
+      trace.zapAllFast(1);
+      roots.invalidate(EnumSet.of(RootKind.DIRECT));
+    } finally {
+      kvm.mmuLock().unlock(LockMode.EXCLUSIVE);
+    }
+    roots.zapInvalidated(LockMode.SHARED);
+  }
+
+  /**
+   * Takes the page tables down when the VM goes ({@code kvm_mmu_uninit_tdp_mmu}). No vCPU is left;
+   * a TD's key is released.
+   */
+  public void destroy() {
+    roots.invalidate(EnumSet.allOf(RootKind.class));
+    roots.zapInvalidated(LockMode.EXCLUSIVE);
+    kvm.bugOn(!roots.all().isEmpty(), "roots left after kvm_mmu_uninit_tdp_mmu");
+    kvm.kernel().rcu().barrier();
+  }
+
+  /** Runs a body with mmu_lock held for write. */
+  <T> T withMmuLock(Supplier<T> body) {
+    kvm.mmuLock().lock(LockMode.EXCLUSIVE);
+    try {
+      return body.get();
+    } finally {
+      kvm.mmuLock().unlock(LockMode.EXCLUSIVE);
+    }
+  }
+
+  HostMm hostMm() {
+    return hostMm;
+  }
+
+  MmuTrace trace() {
+    return trace;
+  }
+
+  MmuInvalidate invalidate() {
+    return invalidate;
+  }
+
+  MemoryAttributes attributes() {
+    return attributes;
+  }
+
+  SpteChanges changes() {
+    return changes;
+  }
+
+  TdpRoots roots() {
+    return roots;
+  }
+
+  List<VcpuMmu> vcpus() {
+    return vcpus;
+  }
+
+  PageLevel rootLevel() {
+    return params.rootLevel();
+  }
+
+  boolean isNxHugePages() {
+    return params.nxHugePages();
+  }
+
+  long maxGfnPlusOne() {
+    return MAX_GFN_PLUS_ONE;
+  }
+
+  /** A table page with nothing in it. */
+  MmuPage newPage(long sptPfn) {
+    MmuPage page = new MmuPage(sptPfn, kvm.kernel().entryTable(SpteFormat.NONPRESENT, 0));
+    kvm.pages().setPrivate(sptPfn, page);
+    return page;
+  }
+
+  /** The table that a non-leaf entry points to ({@code spte_to_child_sp}). */
+  MmuPage childPage(long spte) {
+    @Nullable Object page = kvm.pages().getPrivate(format().pfn(spte));
+    if (!(page instanceof MmuPage child)) {
+      throw new IllegalStateException(
+          "SPTE %x points to pfn 0x%x, which is no page table".formatted(spte, format().pfn(spte)));
+    }
+    return child;
+  }
+
+  /** Points the iterator's entry to a table ({@code tdp_mmu_link_sp}). */
+  Errno linkTable(SpteWriter writer, TdpIter iter, MmuPage table) {
+    Errno error = writer.set(iter, format().makeNonleaf(table.sptPfn));
+    if (!error.isError()) {
+      counters.increment(MmuCounter.TABLES_LINKED);
+    }
+    return error;
+  }
+
+  /** Frees a table that nobody else can see ({@code tdp_mmu_free_sp}). */
+  void freeUnlinked(MmuPage page) {
+    PageAllocator pages = kvm.pages();
+    if (page.hasExternalSpt()) {
+      pages.freePage(page.externalSpt(), PageOwner.EXTERNAL_PAGE_TABLE);
+    }
+    pages.freePage(page.sptPfn, PageOwner.MMU_PAGE_TABLE);
+    pages.freeObject(MmuPage.HEADER_SLAB);
+  }
+
+  /** Frees a table once no walker can be in it any more. */
+  void freeAfterGracePeriod(MmuPage page) {
+    kvm.kernel().rcu().call(() -> freeUnlinked(page));
+  }
+}

@@ -1,0 +1,100 @@
+package dev.septum.mmu;
+
+import dev.septum.kernel.Kernel;
+import dev.septum.kvm.GfnRange;
+import dev.septum.kvm.PageLevel;
+import org.jspecify.annotations.Nullable;
+
+/** A piece of guest memory and what backs it ({@code struct kvm_memory_slot}). */
+public final class Memslot {
+
+  private final MemoryRegion region;
+  private final GfnRange gfns;
+  private final LpageInfo lpage2M;
+  private final LpageInfo lpage1G;
+
+  /** Whether the slot is being deleted or moved: faults on it retry. */
+  private volatile boolean invalid;
+
+  Memslot(Kernel kernel, MemoryRegion region) {
+    this.region = region;
+    this.gfns = GfnRange.ofPages(region.baseGfn(), region.pages());
+    this.lpage2M = lpageInfo(kernel, PageLevel.LEVEL_2M);
+    this.lpage1G = lpageInfo(kernel, PageLevel.LEVEL_1G);
+  }
+
+  private LpageInfo lpageInfo(Kernel kernel, PageLevel level) {
+    long mask = level.pages() - 1;
+    boolean congruent = ((gfns.start() ^ region.hva() >>> 12) & mask) == 0;
+    if (region.gmem() != null) {
+      congruent &= ((gfns.start() ^ region.gmemOffset()) & mask) == 0;
+    }
+    return new LpageInfo(kernel, level, gfns, congruent);
+  }
+
+  /** The slot's number. */
+  public int id() {
+    return region.slot();
+  }
+
+  /** The frames that the slot covers. */
+  public GfnRange gfns() {
+    return gfns;
+  }
+
+  /** What user space asked for. */
+  public MemoryRegion region() {
+    return region;
+  }
+
+  /** The guest_memfd that backs private memory, or null. */
+  public @Nullable GuestMemfd gmem() {
+    return region.gmem();
+  }
+
+  /** The frame of the guest_memfd file behind a gfn. */
+  long gmemIndex(long gfn) {
+    return gfn - gfns.start() + region.gmemOffset();
+  }
+
+  /** The gfn behind a frame of the guest_memfd file. */
+  long gfnOfGmemIndex(long index) {
+    return index - region.gmemOffset() + gfns.start();
+  }
+
+  /** The user address behind a gfn, in bytes. */
+  long hva(long gfn) {
+    return region.hva() + ((gfn - gfns.start()) << 12);
+  }
+
+  LpageInfo lpage(PageLevel level) {
+    return level == PageLevel.LEVEL_2M ? lpage2M : lpage1G;
+  }
+
+  /** Whether the guest accepted a part of the 2M or 1G range around the gfn. Takes no lock. */
+  public boolean hasGuestInhibit(long gfn, PageLevel level) {
+    return lpage(level).has(gfn, LpageInfo.GUEST_INHIBIT);
+  }
+
+  /** Forbids a mapping of that level around the gfn for ever. mmu_lock held for write. */
+  public void setGuestInhibit(long gfn, PageLevel level) {
+    lpage(level).set(gfn, LpageInfo.GUEST_INHIBIT);
+  }
+
+  boolean isReadOnly() {
+    return region.readOnly();
+  }
+
+  boolean isInvalid() {
+    return invalid;
+  }
+
+  void invalidate() {
+    invalid = true;
+  }
+
+  @Override
+  public String toString() {
+    return "slot %d %s".formatted(id(), gfns);
+  }
+}

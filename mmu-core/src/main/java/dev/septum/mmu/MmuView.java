@@ -1,0 +1,147 @@
+package dev.septum.mmu;
+
+import dev.septum.kernel.EntryTable;
+import dev.septum.kvm.PageLevel;
+import dev.septum.kvm.VmStat;
+import java.util.ArrayList;
+import java.util.EnumMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * Everything a VM's MMU has, for tests, dumps and checkers. Nothing may run in the VM meanwhile.
+ */
+public final class MmuView {
+
+  private final KvmMmu mmu;
+  private final SpteFormat format;
+
+  /** A view of the MMU as it is at each call. */
+  public MmuView(KvmMmu mmu) {
+    this.mmu = mmu;
+    this.format = mmu.format();
+  }
+
+  /** The leafs of the mirror roots, lowest gfn first. */
+  public List<MappedLeaf> mirrorLeafs() {
+    return leafs(RootKind.MIRROR);
+  }
+
+  /** The leafs of the direct roots, lowest gfn first. */
+  public List<MappedLeaf> directLeafs() {
+    return leafs(RootKind.DIRECT);
+  }
+
+  /** Whether a gfn is private. */
+  public boolean isPrivate(long gfn) {
+    return mmu.attributes().isPrivate(gfn);
+  }
+
+  /** Whether a 2M or 1G range has both kinds of frames. */
+  public boolean isMixed(Memslot slot, long gfn, PageLevel level) {
+    return slot.lpage(level).has(gfn, LpageInfo.MIXED);
+  }
+
+  /** Table pages linked into the roots, roots included. */
+  public long tables() {
+    long[] count = {0};
+    visitTables(table -> count[0]++);
+    return count[0];
+  }
+
+  /** Table pages waiting in the vCPUs' caches. */
+  public long cachedTables() {
+    return mmu.vcpus().stream().mapToLong(VcpuMmu::cachedTablePages).sum();
+  }
+
+  /** External page table pages linked into the mirror roots. */
+  public long externalTables() {
+    long[] count = {0};
+    visitTables(table -> count[0] += table.hasExternalSpt() ? 1 : 0);
+    return count[0];
+  }
+
+  /** The tables as text: one line a table, one line a run of like leafs, in walk order. */
+  public String dump() {
+    TableDump dump = new TableDump(format);
+    for (MmuPage root : mmu.roots().all()) {
+      dump.root(root);
+      visit(root, dump);
+    }
+    return dump.text();
+  }
+
+  /** What is wrong with the tables, one sentence each; empty when all is well. */
+  public List<String> violations() {
+    MmuViolations found = new MmuViolations(mmu);
+    Map<PageLevel, Long> leafs = new EnumMap<>(PageLevel.class);
+    for (MmuPage root : mmu.roots().all()) {
+      visit(
+          root,
+          (table, index, gfn, spte) -> {
+            PageLevel level = table.role().level();
+            found.checkEntry(table, gfn, spte);
+            if (format.isPresentLeaf(spte, level)) {
+              leafs.merge(level, 1L, Long::sum);
+            }
+          });
+    }
+    for (PageLevel level : List.of(PageLevel.LEVEL_4K, PageLevel.LEVEL_2M, PageLevel.LEVEL_1G)) {
+      found.checkCount(VmStat.pages(level), leafs.getOrDefault(level, 0L));
+    }
+    found.checkQuiet();
+    return found.list();
+  }
+
+  private List<MappedLeaf> leafs(RootKind kind) {
+    List<MappedLeaf> leafs = new ArrayList<>();
+    for (MmuPage root : mmu.roots().all()) {
+      if (RootKind.of(root) == kind) {
+        visit(
+            root,
+            (table, index, gfn, spte) -> {
+              PageLevel level = table.role().level();
+              if (format.isPresentLeaf(spte, level)) {
+                leafs.add(new MappedLeaf(gfn, level, format.pfn(spte), spte));
+              }
+            });
+      }
+    }
+    return leafs;
+  }
+
+  interface EntryVisitor {
+    void entry(MmuPage table, int index, long gfn, long spte);
+  }
+
+  private interface TableVisitor {
+    void table(MmuPage table);
+  }
+
+  private void visitTables(TableVisitor visitor) {
+    for (MmuPage root : mmu.roots().all()) {
+      visitor.table(root);
+      visit(
+          root,
+          (table, index, gfn, spte) -> {
+            if (format.isPresentTable(spte, table.role().level())) {
+              visitor.table(mmu.childPage(spte));
+            }
+          });
+    }
+  }
+
+  /** Visits every entry of a table that is not empty, and what hangs below it, in walk order. */
+  private void visit(MmuPage table, EntryVisitor visitor) {
+    PageLevel level = table.role().level();
+    for (int i = 0; i < EntryTable.ENTRIES; i++) {
+      long spte = table.spt().get(i);
+      if (spte != SpteFormat.NONPRESENT) {
+        visitor.entry(table, i, table.gfn() + i * level.pages(), spte);
+        if (format.isPresentTable(spte, level)) {
+          visit(mmu.childPage(spte), visitor);
+        }
+      }
+    }
+  }
+}

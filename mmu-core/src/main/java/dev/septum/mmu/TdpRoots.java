@@ -1,0 +1,181 @@
+package dev.septum.mmu;
+
+import com.google.common.collect.ImmutableList;
+import dev.septum.kernel.LockClass;
+import dev.septum.kernel.LockMode;
+import dev.septum.kernel.SpinLock;
+import dev.septum.kvm.Kvm;
+import dev.septum.kvm.PageLevel;
+import java.util.List;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The roots of a VM ({@code kvm->arch.tdp_mmu_roots}). Read from one immutable list; written under
+ * tdp_mmu_pages_lock.
+ */
+final class TdpRoots {
+
+  private static final List<PageLevel> ZAP_LEVELS =
+      List.of(PageLevel.LEVEL_4K, PageLevel.LEVEL_2M, PageLevel.LEVEL_1G);
+
+  private final KvmMmu mmu;
+  private final Kvm kvm;
+  private final SpinLock pagesLock;
+  private volatile ImmutableList<MmuPage> roots = ImmutableList.of();
+
+  TdpRoots(KvmMmu mmu) {
+    this.mmu = mmu;
+    this.kvm = mmu.kvm();
+    this.pagesLock = kvm.kernel().spinLock(LockClass.TDP_MMU_PAGES_LOCK);
+  }
+
+  /** All roots, also those on their way out. */
+  List<MmuPage> all() {
+    return roots;
+  }
+
+  /** The valid roots that map what the filter asks for. */
+  List<MmuPage> valid(Set<GfnKind> kinds) {
+    return roots.stream().filter(r -> !r.role().isInvalid() && matches(r, kinds)).toList();
+  }
+
+  /** The roots that map what the filter asks for, invalid ones that are still in use included. */
+  List<MmuPage> matching(Set<GfnKind> kinds) {
+    return roots.stream().filter(r -> matches(r, kinds)).toList();
+  }
+
+  private boolean matches(MmuPage root, Set<GfnKind> kinds) {
+    if (!kvm.type().hasMirroredTdp()) {
+      return RootKind.of(root) == RootKind.DIRECT;
+    }
+    return kinds.contains(root.isMirror() ? GfnKind.PRIVATE : GfnKind.SHARED);
+  }
+
+  /** A valid root for the vCPU, with a reference taken ({@code kvm_tdp_mmu_alloc_root}). */
+  MmuPage getOrAlloc(VcpuMmu vcpu, boolean mirror) {
+    MmuRole role = MmuRole.root(mmu.rootLevel(), mmu.format().isAdEnabled(), 0);
+    MmuRole wanted = mirror ? role.asMirror() : role;
+    kvm.mmuLock().lock(LockMode.SHARED);
+    try {
+      MmuPage found = find(wanted);
+      return found != null ? found : allocUnderLock(vcpu, wanted);
+    } finally {
+      kvm.mmuLock().unlock(LockMode.SHARED);
+    }
+  }
+
+  private MmuPage allocUnderLock(VcpuMmu vcpu, MmuRole role) {
+    pagesLock.lock();
+    try {
+      // Another vCPU may have added the root since the list was read without this lock.
+      MmuPage found = find(role);
+      if (found != null) {
+        return found;
+      }
+      MmuPage root = vcpu.allocPage();
+      root.init(role, 0, null, 0);
+      mmu.trace().getPage(root);
+      // One reference for the vCPU, one for the MMU itself until the root is invalidated.
+      root.makeRoot(kvm.kernel().word(2));
+      roots = ImmutableList.<MmuPage>builder().addAll(roots).add(root).build();
+      return root;
+    } finally {
+      pagesLock.unlock();
+    }
+  }
+
+  private @Nullable MmuPage find(MmuRole role) {
+    for (MmuPage root : roots) {
+      if (root.role().equals(role) && tryGet(root)) {
+        return root;
+      }
+    }
+    return null;
+  }
+
+  private static boolean tryGet(MmuPage root) {
+    long count = root.rootCount();
+    while (count != 0) {
+      if (root.rootCountWord().compareAndSet(count, count + 1)) {
+        return true;
+      }
+      count = root.rootCount();
+    }
+    return false;
+  }
+
+  /** Drops a reference; the last one frees the root ({@code kvm_tdp_mmu_put_root}). */
+  void put(MmuPage root) {
+    if (root.rootCountWord().addAndGet(-1) > 0) {
+      return;
+    }
+    kvm.bugOn(!root.role().isInvalid(), "last reference of a valid root dropped");
+    pagesLock.lock();
+    try {
+      roots = roots.stream().filter(r -> r != root).collect(ImmutableList.toImmutableList());
+    } finally {
+      pagesLock.unlock();
+    }
+    mmu.freeAfterGracePeriod(root);
+  }
+
+  /**
+   * Makes roots unusable and schedules them to be zapped ({@code kvm_tdp_mmu_invalidate_roots}).
+   */
+  void invalidate(Set<RootKind> kinds) {
+    for (MmuPage root : roots) {
+      if (kinds.contains(RootKind.of(root)) && !root.role().isInvalid()) {
+        root.scheduleRootToZap();
+      }
+    }
+  }
+
+  /**
+   * Zaps the scheduled roots and drops the MMU's own reference on each ({@code
+   * kvm_tdp_mmu_zap_invalidated_roots}). Takes mmu_lock.
+   */
+  void zapInvalidated(LockMode mode) {
+    kvm.mmuLock().lock(mode);
+    try {
+      for (MmuPage root : roots) {
+        if (root.clearScheduledRootToZap()) {
+          kvm.bugOn(!root.role().isInvalid(), "scheduled root is not invalid");
+          zapRoot(root, mode);
+          put(root);
+        }
+      }
+    } finally {
+      kvm.mmuLock().unlock(mode);
+    }
+  }
+
+  /** Unlinks everything under a root, small tables first so that no pass takes too long. */
+  private void zapRoot(MmuPage root, LockMode mode) {
+    SpteWriter writer = SpteWriter.forMode(mmu, mode);
+    kvm.kernel().rcu().readLock();
+    try {
+      for (PageLevel level : ZAP_LEVELS) {
+        zapAtLevel(root, level, writer);
+      }
+      zapAtLevel(root, root.role().level(), writer);
+    } finally {
+      kvm.kernel().rcu().readUnlock();
+    }
+  }
+
+  private void zapAtLevel(MmuPage root, PageLevel level, SpteWriter writer) {
+    TdpIter iter = TdpIter.overWholeRoot(mmu, root, level);
+    while (iter.isValid()) {
+      boolean retry = false;
+      if (!iter.condResched(writer.mode())
+          && mmu.format().isPresent(iter.oldSpte())
+          && !iter.level().isAbove(level)) {
+        retry = writer.set(iter, SpteFormat.NONPRESENT).isError();
+      }
+      if (!retry) {
+        iter.next();
+      }
+    }
+  }
+}

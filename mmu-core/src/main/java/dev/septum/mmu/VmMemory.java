@@ -1,0 +1,250 @@
+package dev.septum.mmu;
+
+import dev.septum.kernel.LockMode;
+import dev.septum.kvm.Errno;
+import dev.septum.kvm.GfnRange;
+import dev.septum.kvm.Kvm;
+import dev.septum.kvm.PageLevel;
+import dev.septum.kvm.VmType;
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+
+/** The ioctls that shape a VM's memory. Each takes slots_lock; no lock held on entry. */
+public final class VmMemory {
+
+  private static final Set<GfnKind> BOTH = EnumSet.allOf(GfnKind.class);
+  private static final PageLevel[] HUGE_LEVELS = {PageLevel.LEVEL_2M, PageLevel.LEVEL_1G};
+
+  private final KvmMmu mmu;
+  private final Kvm kvm;
+
+  VmMemory(KvmMmu mmu) {
+    this.mmu = mmu;
+    this.kvm = mmu.kvm();
+  }
+
+  /**
+   * Creates a guest_memfd of that many frames ({@code KVM_CREATE_GUEST_MEMFD}).
+   *
+   * @param folioLevel 2M to back it with huge folios where they can be had, 4K for single pages
+   */
+  public GuestMemfd createGuestMemfd(long frames, PageLevel folioLevel) {
+    return new GuestMemfd(kvm.kernel(), kvm.pages(), frames, folioLevel);
+  }
+
+  /**
+   * Creates, moves or deletes a memslot ({@code KVM_SET_USER_MEMORY_REGION2}).
+   *
+   * @return EINVAL for a region that cannot be, EEXIST if it overlaps another
+   */
+  public Errno setRegion(MemoryRegion region) {
+    kvm.slotsLock().lock();
+    try {
+      return kvm.isBugged() ? Errno.EIO : setRegionLocked(region);
+    } finally {
+      kvm.slotsLock().unlock();
+    }
+  }
+
+  private Errno setRegionLocked(MemoryRegion region) {
+    Memslot old = mmu.memslots().byId(region.slot());
+    if (region.pages() == 0) {
+      if (old == null) {
+        return Errno.EINVAL;
+      }
+      replace(old, null);
+      return Errno.OK;
+    }
+    if (!isPossible(region) || (old != null && !isMoveOf(old, region))) {
+      return Errno.EINVAL;
+    }
+    GfnRange gfns = GfnRange.ofPages(region.baseGfn(), region.pages());
+    if (mmu.memslots().overlapping(gfns).stream().anyMatch(s -> s != old)) {
+      return Errno.EEXIST;
+    }
+    if (old == null || old.region().baseGfn() != region.baseGfn()) {
+      replace(old, new Memslot(kvm.kernel(), region));
+    }
+    return Errno.OK;
+  }
+
+  private boolean isPossible(MemoryRegion region) {
+    GuestMemfd gmem = region.gmem();
+    boolean gmemFits =
+        gmem == null
+            || (kvm.type().hasPrivateMemory()
+                && !region.readOnly()
+                && region.gmemOffset() >= 0
+                && region.gmemOffset() + region.pages() <= gmem.frames());
+    long last = region.baseGfn() + region.pages() - 1;
+    return region.slot() >= 0
+        && region.baseGfn() >= 0
+        && region.pages() > 0
+        && last < mmu.maxGfnPlusOne()
+        && (last & mmu.gfnDirectBits()) == 0
+        && region.hva() % 4096 == 0
+        && gmemFits;
+  }
+
+  private static boolean isMoveOf(Memslot old, MemoryRegion region) {
+    MemoryRegion before = old.region();
+    return before.gmem() == null
+        && region.gmem() == null
+        && before.pages() == region.pages()
+        && before.hva() == region.hva()
+        && before.readOnly() == region.readOnly();
+  }
+
+  /** Unmaps and removes the old slot, then installs the new one. */
+  private void replace(@Nullable Memslot old, @Nullable Memslot next) {
+    if (old != null) {
+      old.invalidate();
+      zapSlot(old);
+      GuestMemfd gmem = old.gmem();
+      if (gmem != null) {
+        gmem.unbind(mmu, old);
+      }
+    }
+    if (next != null) {
+      initMixed(next);
+      GuestMemfd gmem = next.gmem();
+      if (gmem != null) {
+        gmem.bind(mmu, next);
+      }
+    }
+    mmu.memslots()
+        .update(
+            slots -> {
+              List<Memslot> changed = new ArrayList<>(slots);
+              changed.remove(old);
+              if (next != null) {
+                changed.add(next);
+              }
+              return changed;
+            });
+  }
+
+  private void zapSlot(Memslot slot) {
+    if (kvm.type() == VmType.DEFAULT) {
+      mmu.zapAllFast();
+      return;
+    }
+    mmu.withMmuLock(
+        () -> {
+          if (mmu.unmap(slot.gfns(), BOTH)) {
+            kvm.flushRemoteTlbs();
+          }
+          return Errno.OK;
+        });
+  }
+
+  /**
+   * Makes frames private or shared ({@code KVM_SET_MEMORY_ATTRIBUTES}). Mappings of the other kind
+   * go; private huge leafs that stick out of the range are split first. If a split fails, its error
+   * is returned and neither attributes nor mapped pages have changed.
+   */
+  public Errno setAttributes(GfnRange range, boolean isPrivate) {
+    mmu.trace().setMemAttributes(range, isPrivate ? 8 : 0);
+    if (!kvm.type().hasPrivateMemory() || range.isEmpty() || range.end() > mmu.maxGfnPlusOne()) {
+      return Errno.EINVAL;
+    }
+    if (kvm.isBugged()) {
+      return Errno.EIO;
+    }
+    kvm.slotsLock().lock();
+    try {
+      if (mmu.attributes().isUniform(range, isPrivate)) {
+        return Errno.OK;
+      }
+      List<Memslot> slots = mmu.memslots().overlapping(range);
+      Errno error = mmu.withMmuLock(() -> unmapOtherKind(slots, range, isPrivate));
+      if (!error.isError()) {
+        mmu.attributes().set(range, isPrivate);
+      }
+      mmu.withMmuLock(
+          () -> {
+            mmu.invalidate().end();
+            if (!error.isError()) {
+              slots.forEach(slot -> updateMixed(slot, slot.gfns().intersect(range)));
+            }
+            return Errno.OK;
+          });
+      return error;
+    } finally {
+      kvm.slotsLock().unlock();
+    }
+  }
+
+  /**
+   * {@code kvm_arch_pre_set_memory_attributes} over all slots. All splits come before the first
+   * zap, so that a split that fails finds every page still mapped.
+   */
+  private Errno unmapOtherKind(List<Memslot> slots, GfnRange range, boolean toPrivate) {
+    mmu.invalidate().begin();
+    mmu.invalidate().addRange(range);
+    for (Memslot slot : slots) {
+      addStraddledRanges(slot, slot.gfns().intersect(range));
+    }
+    Set<GfnKind> kind = EnumSet.of(toPrivate ? GfnKind.SHARED : GfnKind.PRIVATE);
+    if (!toPrivate && kvm.type().hasMirroredTdp()) {
+      for (Memslot slot : slots) {
+        Errno error =
+            mmu.splitCrossBoundaryLeafs(slot.gfns().intersect(range), kind, LockMode.EXCLUSIVE);
+        if (error.isError()) {
+          return error;
+        }
+      }
+    }
+    boolean flush = false;
+    for (Memslot slot : slots) {
+      flush |= mmu.unmap(slot.gfns().intersect(range), kind);
+    }
+    if (flush) {
+      kvm.flushRemoteTlbs();
+    }
+    return Errno.OK;
+  }
+
+  /** Huge pages around the ends of the range may not be mapped until the attributes are stored. */
+  private void addStraddledRanges(Memslot slot, GfnRange range) {
+    for (PageLevel level : HUGE_LEVELS) {
+      for (long gfn : new long[] {range.start(), range.end() - 1}) {
+        GfnRange huge = GfnRange.ofPages(level.alignDown(gfn), level.pages());
+        if (!range.contains(huge)
+            && slot.gfns().contains(huge)
+            && !slot.lpage(level).has(gfn, LpageInfo.MIXED)) {
+          mmu.invalidate().addRange(huge);
+        }
+      }
+    }
+  }
+
+  /** {@code kvm_arch_post_set_memory_attributes}: 2M first, since 1G rests on the same frames. */
+  private void updateMixed(Memslot slot, GfnRange range) {
+    for (PageLevel level : HUGE_LEVELS) {
+      for (long gfn = level.alignDown(range.start()); gfn < range.end(); gfn += level.pages()) {
+        updateMixedAt(slot, gfn, level);
+      }
+    }
+  }
+
+  private void initMixed(Memslot slot) {
+    if (kvm.type().hasPrivateMemory()) {
+      updateMixed(slot, slot.gfns());
+    }
+  }
+
+  private void updateMixedAt(Memslot slot, long gfn, PageLevel level) {
+    if (!slot.gfns().contains(GfnRange.ofPages(gfn, level.pages()))) {
+      return;
+    }
+    if (mmu.attributes().isUniformAt(gfn, level)) {
+      slot.lpage(level).clear(gfn, LpageInfo.MIXED);
+    } else {
+      slot.lpage(level).set(gfn, LpageInfo.MIXED);
+    }
+  }
+}
