@@ -184,8 +184,10 @@ public final class Dpamt {
       return demoteSeamcall.getAsLong();
     }
     checkArgument(pair != null, "DEMOTE needs a page pair with Dynamic PAMT");
-    checkArgument(
-        PamtRefcounts.startsRange(guestPfn), "pfn %s does not start a 2 MiB range", guestPfn);
+    if (PamtRefcounts.rangeOf(guestPfn) != guestPfn) {
+      throw new IllegalArgumentException(
+          "pfn 0x%x does not start a 2 MiB range".formatted(guestPfn));
+    }
     lock.lock();
     try {
       long users = refcounts.get(guestPfn);

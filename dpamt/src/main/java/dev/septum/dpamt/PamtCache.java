@@ -1,7 +1,6 @@
 package dev.septum.dpamt;
 
 import static com.google.common.base.Preconditions.checkArgument;
-import static com.google.common.base.Preconditions.checkState;
 import static dev.septum.kernel.PageAllocator.NO_PAGE;
 
 import dev.septum.kernel.Gfp;
@@ -39,8 +38,10 @@ public final class PamtCache {
   /** Puts a page on top; it belongs to {@link PageOwner#PAMT_CACHE} already. */
   public void push(long pfn) {
     PageOwner owner = pages.ownerOf(pfn);
-    checkState(
-        owner == PageOwner.PAMT_CACHE, "pfn %s in a PAMT cache belongs to %s", pfn, owner.tag());
+    if (owner != PageOwner.PAMT_CACHE) {
+      throw new IllegalStateException(
+          "pfn 0x%x in a PAMT cache belongs to %s".formatted(pfn, owner.tag()));
+    }
     int top = count();
     if (top == stack.length) {
       stack = Arrays.copyOf(stack, 2 * top);

@@ -101,8 +101,4 @@ final class PamtRefcounts {
   static long rangeOf(long pfn) {
     return pfn & -RANGE_PAGES;
   }
-
-  static boolean startsRange(long pfn) {
-    return rangeOf(pfn) == pfn;
-  }
 }
