@@ -30,6 +30,7 @@ public final class FaultInjector {
 
   /** Makes the {@code nth} call from now on at {@code place} fail: 1 is the next one. */
   public synchronized void failNext(String place, long nth) {
+    checkArgument(nth >= 1, "call numbers start at 1, not %s", nth);
     failAt(place, callsAt(place) + nth);
   }
 

@@ -2,6 +2,7 @@ package dev.septum.kernel;
 
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /** An entry table on real threads. */
@@ -33,7 +34,9 @@ final class HostEntryTable implements EntryTable {
   @Override
   public long get(int index) {
     long[] array = entries;
-    return array == null ? base + index * stride : (long) ENTRY.getVolatile(array, index);
+    return array == null
+        ? base + Objects.checkIndex(index, ENTRIES) * stride
+        : (long) ENTRY.getVolatile(array, index);
   }
 
   @Override

@@ -1,5 +1,7 @@
 package dev.septum.kernel;
 
+import static com.google.common.base.Preconditions.checkState;
+
 /** Guest mode on real threads. */
 final class HostGuestMode implements GuestMode {
 
@@ -9,6 +11,8 @@ final class HostGuestMode implements GuestMode {
 
   @Override
   public synchronized void enter() {
+    // Counting this as an entry would satisfy a kick that no exit has satisfied.
+    checkState(!inGuest, "the vCPU is in the guest already");
     inGuest = true;
     entries++;
   }

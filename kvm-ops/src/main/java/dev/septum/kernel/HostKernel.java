@@ -6,7 +6,7 @@ import java.util.concurrent.atomic.AtomicReference;
 final class HostKernel implements Kernel {
 
   private final LockChecker checker = new LockChecker();
-  private final Rcu rcu = new HostRcu(checker);
+  private final HostRcu rcu = new HostRcu(checker);
 
   @Override
   public RwLock rwLock(LockClass lockClass) {
@@ -54,6 +54,8 @@ final class HostKernel implements Kernel {
                 checker.assertNoneHeld("the end of thread " + name);
               } catch (Throwable t) {
                 failure.set(t);
+              } finally {
+                rcu.threadEnds();
               }
             },
             name);

@@ -78,6 +78,12 @@ final class HostRcu implements Rcu {
     }
   }
 
+  /** The calling thread ends: nobody waits for it any more, even if it never left its section. */
+  void threadEnds() {
+    readers.remove(reader.get());
+    reader.remove();
+  }
+
   private void runReady() {
     while (true) {
       Callback ready;

@@ -9,7 +9,7 @@ import java.util.List;
  * What each thread holds, and what it must not do while it holds it (the kernel's lockdep).
  *
  * <p>A violation is a programming error of the emulator or of a backend: it is thrown at once, with
- * the locks held and where each was taken.
+ * the locks held.
  */
 public final class LockChecker {
 

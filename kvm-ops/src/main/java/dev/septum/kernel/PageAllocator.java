@@ -30,6 +30,8 @@ public final class PageAllocator {
 
   private static final int HISTORY = 4096;
 
+  private static final PageOwner[] OWNERS = PageOwner.values();
+
   private record Event(long pfn, int pages, PageOwner from, PageOwner to) {
     boolean covers(long other) {
       return other >= pfn && other < pfn + pages;
@@ -143,11 +145,19 @@ public final class PageAllocator {
     changeOwner(pfn, owner, PageOwner.FREE);
   }
 
-  /** Gives 512 pages back at once; all must belong to {@code owner}. */
+  /** Gives the 512 pages of a range back at once, or none: all must belong to {@code owner}. */
   public synchronized void freeFolio(long pfn, PageOwner owner) {
-    int index = Math.toIntExact(pfn / RANGE_PAGES);
+    checkPfn(pfn);
+    if (pfn % RANGE_PAGES != 0) {
+      throw new IllegalArgumentException("pfn 0x%x does not start a folio".formatted(pfn));
+    }
+    int index = (int) (pfn / RANGE_PAGES);
     Range range = range(index);
-    if (range.owners == null && range.whole == owner && owner != PageOwner.FREE) {
+    int owners = range.owners == null ? 1 : RANGE_PAGES;
+    for (int i = 0; i < owners; i++) {
+      checkOwner(pfn + i, owner, PageOwner.FREE);
+    }
+    if (range.owners == null) {
       range.whole = PageOwner.FREE;
       range.free = RANGE_PAGES;
       range.privates = null;
@@ -162,27 +172,19 @@ public final class PageAllocator {
 
   /** Hands a page from one owner to the next; {@code from} must be who has it. */
   public synchronized void changeOwner(long pfn, PageOwner from, PageOwner to) {
-    checkArgument(pfn >= 0 && pfn < totalPages(), "pfn 0x%s is not host memory", hex(pfn));
-    int index = Math.toIntExact(pfn / RANGE_PAGES);
-    int page = (int) (pfn % RANGE_PAGES);
-    PageOwner found = ownerOf(pfn);
-    if (found != from || from == PageOwner.FREE) {
-      throw new IllegalStateException(
-          "pfn 0x%s belongs to %s, not to %s: it cannot go to %s; %s"
-              .formatted(hex(pfn), found.tag(), from.tag(), to.tag(), historyOf(pfn)));
-    }
-    setOwner(index, page, from, to);
+    checkOwner(pfn, from, to);
+    setOwner((int) (pfn / RANGE_PAGES), (int) (pfn % RANGE_PAGES), from, to);
   }
 
   /** Who has a page. */
   public synchronized PageOwner ownerOf(long pfn) {
-    checkArgument(pfn >= 0 && pfn < totalPages(), "pfn 0x%s is not host memory", hex(pfn));
-    Range range = ranges[Math.toIntExact(pfn / RANGE_PAGES)];
+    checkPfn(pfn);
+    Range range = ranges[(int) (pfn / RANGE_PAGES)];
     if (range == null) {
       return PageOwner.FREE;
     }
     byte[] owners = range.owners;
-    return owners == null ? range.whole : PageOwner.values()[owners[(int) (pfn % RANGE_PAGES)]];
+    return owners == null ? range.whole : OWNERS[owners[(int) (pfn % RANGE_PAGES)]];
   }
 
   /** How many pages each owner has. */
@@ -202,7 +204,7 @@ public final class PageAllocator {
         counts.merge(owner, (long) RANGE_PAGES, Long::sum);
       } else {
         for (byte owner : owners(range)) {
-          counts.merge(PageOwner.values()[owner], 1L, Long::sum);
+          counts.merge(OWNERS[owner], 1L, Long::sum);
         }
       }
     }
@@ -241,6 +243,10 @@ public final class PageAllocator {
 
   /** Attaches an object to a page ({@code set_page_private}); it goes when the page is freed. */
   public synchronized void setPrivate(long pfn, @Nullable Object value) {
+    if (ownerOf(pfn) == PageOwner.FREE) {
+      throw new IllegalStateException(
+          "pfn 0x%x is free and cannot carry anything; %s".formatted(pfn, historyOf(pfn)));
+    }
     Range range = range(Math.toIntExact(pfn / RANGE_PAGES));
     @Nullable Object[] privates = range.privates;
     if (privates == null) {
@@ -272,6 +278,21 @@ public final class PageAllocator {
     checkArgument(owner != PageOwner.FREE, "pages cannot be allocated for nobody");
     if (gfp.maySleep()) {
       locks.mightSleep("allocating a page for " + owner.tag());
+    }
+  }
+
+  private void checkPfn(long pfn) {
+    if (pfn < 0 || pfn >= totalPages()) {
+      throw new IllegalArgumentException("pfn 0x%x is not host memory".formatted(pfn));
+    }
+  }
+
+  private void checkOwner(long pfn, PageOwner owner, PageOwner next) {
+    PageOwner found = ownerOf(pfn);
+    if (found != owner || owner == PageOwner.FREE) {
+      throw new IllegalStateException(
+          "pfn 0x%x belongs to %s, not to %s: it cannot go to %s; %s"
+              .formatted(pfn, found.tag(), owner.tag(), next.tag(), historyOf(pfn)));
     }
   }
 
@@ -357,9 +378,5 @@ public final class PageAllocator {
       history.removeFirst();
     }
     history.addLast(new Event(pfn, pages, from, to));
-  }
-
-  private static String hex(long pfn) {
-    return Long.toHexString(pfn);
   }
 }

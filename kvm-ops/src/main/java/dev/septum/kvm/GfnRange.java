@@ -1,17 +1,14 @@
 package dev.septum.kvm;
 
-import static com.google.common.base.Preconditions.checkArgument;
-
 /** Guest frames {@code start} (included) to {@code end} (excluded), of 4 KiB each. */
 public record GfnRange(long start, long end) {
 
   /** Checks the bounds. */
   public GfnRange {
-    checkArgument(
-        start >= 0 && end >= start,
-        "gfn range [0x%s, 0x%s) is not ascending",
-        Long.toHexString(start),
-        Long.toHexString(end));
+    if (start < 0 || end < start) {
+      throw new IllegalArgumentException(
+          "gfn range [0x%x, 0x%x) is not ascending".formatted(start, end));
+    }
   }
 
   /** The range of {@code pages} frames at {@code start}. */
@@ -34,14 +31,14 @@ public record GfnRange(long start, long end) {
     return gfn >= start && gfn < end;
   }
 
-  /** Whether every frame of {@code other} is in this range. */
+  /** Whether {@code other} lies between this range's bounds; an empty range may lie there too. */
   public boolean contains(GfnRange other) {
     return other.start >= start && other.end <= end;
   }
 
   /** Whether the ranges share a frame. */
   public boolean overlaps(GfnRange other) {
-    return start < other.end && other.start < end;
+    return Math.max(start, other.start) < Math.min(end, other.end);
   }
 
   /** The frames in both ranges; empty at this range's start when there are none. */

@@ -1,6 +1,7 @@
 package dev.septum.kvm;
 
 import static com.google.common.base.Preconditions.checkArgument;
+import static com.google.common.base.Preconditions.checkState;
 
 /** The level of a mapping or a table entry ({@code enum pg_level}). */
 public enum PageLevel {
@@ -76,6 +77,7 @@ public enum PageLevel {
   }
 
   private int shift() {
+    checkState(this != NONE, "level NONE has no size");
     return 9 * (ordinal() - 1);
   }
 }
