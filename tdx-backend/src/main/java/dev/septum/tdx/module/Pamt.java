@@ -61,6 +61,11 @@ final class Pamt {
     };
   }
 
+  /** Whether the page has an entry of this level: always, but for 4K in dynamic mode. */
+  boolean hasEntry(long hpa, int level) {
+    return covers(hpa) && (level > 0 || !dynamic || pagesOf(hpa) != null);
+  }
+
   /** The 4K entries of the 2 MiB region, if there are any. */
   @Nullable PamtTable pagesOf(long hpa) {
     return pages.get(hpa >>> 21);

@@ -30,15 +30,26 @@ final class PamtScan {
         });
   }
 
+  /** Every 1G entry. */
+  void forEachGib(Visitor visitor) {
+    for (long gib = 0; gib < pamt.bytes(); gib += SeptEntry.bytes(2)) {
+      visitor.visit(gib, pamt.entry(gib, 2));
+    }
+  }
+
   /** Every 2M entry of a GiB that was ever touched. */
   void forEachRegion(Visitor visitor) {
-    for (long gib = 0; gib < pamt.bytes(); gib += SeptEntry.bytes(2)) {
-      if (!pamt.isUntouched(gib)) {
-        for (int i = 0; i < EntryTable.ENTRIES; i++) {
-          long hpa = gib + i * SeptEntry.bytes(1);
-          visitor.visit(hpa, pamt.entry(hpa, 1));
-        }
-      }
+    forEachGib((gib, entry) -> forEachRegionOf(gib, visitor));
+  }
+
+  /** Every 2M entry of this GiB, if it was ever touched. */
+  void forEachRegionOf(long gib, Visitor visitor) {
+    if (pamt.isUntouched(gib)) {
+      return;
+    }
+    for (int i = 0; i < EntryTable.ENTRIES; i++) {
+      long hpa = gib + i * SeptEntry.bytes(1);
+      visitor.visit(hpa, pamt.entry(hpa, 1));
     }
   }
 
@@ -54,9 +65,7 @@ final class PamtScan {
 
   /** Every leaf that is in use, of any size. */
   void forEachLeafInUse(Visitor visitor) {
-    for (long gib = 0; gib < pamt.bytes(); gib += SeptEntry.bytes(2)) {
-      visitIfInUse(gib, pamt.entry(gib, 2), visitor);
-    }
+    forEachGib((gib, entry) -> visitIfInUse(gib, entry, visitor));
     forEachRegion(
         (region, entry) -> {
           visitIfInUse(region, entry, visitor);
