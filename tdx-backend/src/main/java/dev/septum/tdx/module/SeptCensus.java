@@ -1,0 +1,115 @@
+package dev.septum.tdx.module;
+
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+
+/** What the S-EPTs of all TDs refer to, and what is wrong with their entries. */
+final class SeptCensus {
+
+  private final ModuleState state;
+  private final List<String> violations;
+  private final PageSet mapped = new PageSet();
+  private final Set<Long> tables = new HashSet<>();
+  private final Map<Td, Long> leafPages = new HashMap<>();
+  private final Map<Td, Long> tableCounts = new HashMap<>();
+
+  private SeptCensus(ModuleState state, List<String> violations) {
+    this.state = state;
+    this.violations = violations;
+  }
+
+  static SeptCensus take(ModuleState state, List<String> violations) {
+    SeptCensus census = new SeptCensus(state, violations);
+    state.tds.values().forEach(census::visit);
+    return census;
+  }
+
+  /** 4K pages that the TD's tree maps. */
+  long leafPagesOf(Td td) {
+    return leafPages.getOrDefault(td, 0L);
+  }
+
+  /** Tables below the root of the TD's tree. */
+  long tablesOf(Td td) {
+    return tableCounts.getOrDefault(td, 0L);
+  }
+
+  private void visit(Td td) {
+    if (td.isInitialized() && td.lifecycle != Lifecycle.TEARDOWN) {
+      td.sept().forEachInUse(slot -> visit(td, slot));
+    }
+  }
+
+  private void visit(Td td, SeptSlot slot) {
+    checkForm(slot);
+    if (slot.state().isLeaf()) {
+      leafPages.merge(td, SeptEntry.pages(slot.level()), Long::sum);
+      visitLeaf(td, slot);
+    } else {
+      tableCounts.merge(td, 1L, Long::sum);
+      visitTable(td, slot);
+    }
+  }
+
+  /** I13, I14 and I15. */
+  private void checkForm(SeptSlot slot) {
+    long entry = slot.entry();
+    int counter = SeptEntry.acceptCounter(entry, slot.level());
+    if (counter != 0 && slot.state() != SeptState.PENDING) {
+      report("I14: an accept counter in a %s entry", slot);
+    }
+    if (SeptEntry.isLocked(entry)) {
+      report("I15: the %s entry is locked between calls", slot);
+    }
+    long bare = SeptEntry.withAcceptCounter(SeptEntry.of(slot.state(), slot.hpa()), counter);
+    if ((entry & ~SeptEntry.LOCK & ~SeptEntry.HOST_PRIORITY) != bare) {
+      report("I13: the permissions or other bits of a %s entry do not fit its state", slot);
+    }
+  }
+
+  /** I4 and I7. */
+  private void visitLeaf(Td td, SeptSlot slot) {
+    if ((slot.hpa() & (SeptEntry.bytes(slot.level()) - 1)) != 0) {
+      report("I7: a %s leaf maps an unaligned page", slot);
+      return;
+    }
+    if (!mapped.add(slot.hpa(), slot.level())) {
+      report("I4: a %s leaf maps a page that is mapped elsewhere", slot);
+    }
+    if (!isOwned(td, slot, PageType.REG, slot.level())) {
+      report("I4: a %s leaf maps what is no private page of its size and TD", slot);
+    }
+    if (state.septPages().find(slot.hpa()) != null) {
+      report("I12: there is a table below a %s leaf", slot);
+    }
+  }
+
+  /** I5 and I12. */
+  private void visitTable(Td td, SeptSlot slot) {
+    if (!tables.add(slot.hpa())) {
+      report("I5: a %s entry points to a table that another entry points to", slot);
+    }
+    if (!isOwned(td, slot, PageType.EPT, 0)) {
+      report("I5: a %s entry points to what is no S-EPT page of its TD", slot);
+    }
+    if (state.septPages().find(slot.hpa()) == null) {
+      report("I12: a %s entry points to no table", slot);
+    }
+  }
+
+  private boolean isOwned(Td td, SeptSlot slot, PageType type, int level) {
+    if (!state.pamt().hasEntry(slot.hpa(), level)) {
+      return false;
+    }
+    PamtEntry entry = state.pamt().entry(slot.hpa(), level);
+    return entry.type() == type && entry.owner() == td.tdrHpa();
+  }
+
+  private void report(String format, SeptSlot slot) {
+    String place = String.format("level %d %s", slot.level(), slot.state());
+    violations.add(String.format(format, place) + String.format(" (GPA %x)", slot.gpa()));
+  }
+}

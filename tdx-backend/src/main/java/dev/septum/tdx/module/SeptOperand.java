@@ -1,0 +1,149 @@
+package dev.septum.tdx.module;
+
+import com.google.common.collect.ImmutableSet;
+import dev.septum.kernel.LockMode;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The S-EPT entry that the host named by GPA and level (RCX) in a TD (RDX), found and locked until
+ * the end of the call: steps P1 to P12 of the leaves that work on the S-EPT.
+ */
+final class SeptOperand {
+
+  private static final long LEVEL = 7;
+  private static final long GPA = 0x000F_FFFF_FFFF_F000L;
+
+  private final Seamcall call;
+  private final Td td;
+  private final SeptSlot slot;
+
+  private SeptOperand(Seamcall call, Td td, SeptSlot slot) {
+    this.call = call;
+    this.td = td;
+    this.slot = slot;
+  }
+
+  /** Locks TD, OP_STATE, tree and entry, in this order; null if the call is refused. */
+  static @Nullable SeptOperand lock(Seamcall call, SeptRules rules) {
+    clearOutputs(call);
+    Td td = TdOperand.lock(call, call.in().rdx & ~rules.flags(), LockMode.SHARED, OperandId.RDX);
+    if (td == null
+        || !call.opState(td, OpState.WITH_MEMORY)
+        || !isGpaAndLevel(call, td, rules)
+        || !call.lock(td.treeLock(), rules.tree(), OperandId.SEPT_TREE)) {
+      return null;
+    }
+    SeptOperand operand = walk(call, td);
+    return operand != null && operand.lockEntry() ? operand : null;
+  }
+
+  /**
+   * Locks TD exclusively, which stands for OP_STATE, tree and entry, and finds the 4K entry in a TD
+   * that is being built; null if the call is refused.
+   */
+  static @Nullable SeptOperand lockWhileBuilding(Seamcall call, SeptRules rules) {
+    clearOutputs(call);
+    Td td = TdOperand.lock(call, call.in().rdx, LockMode.EXCLUSIVE, OperandId.RDX);
+    if (td == null
+        || !call.opStateUnderTdr(td, ImmutableSet.of(OpState.INITIALIZED))
+        || !isGpaAndLevel(call, td, rules)) {
+      return null;
+    }
+    return walk(call, td);
+  }
+
+  Td td() {
+    return td;
+  }
+
+  SeptSlot slot() {
+    return slot;
+  }
+
+  int level() {
+    return slot.level();
+  }
+
+  /** Refuses unless the entry is in one of these states (P12). */
+  boolean state(Set<SeptState> allowed) {
+    return allowed.contains(slot.state())
+        || refuseWithEntry(TdxStatus.TDX_EPT_ENTRY_STATE_INCORRECT);
+  }
+
+  /** Whether the TLB must be known to be free of what the entry maps. */
+  boolean needsTlbTracking() {
+    return td.opState.isTlbTracked();
+  }
+
+  /** Refuses unless the entry is blocked, if it has to be. */
+  boolean blocked() {
+    return !needsTlbTracking()
+        || slot.state().isBlocked()
+        || refuseWithEntry(TdxStatus.TDX_GPA_RANGE_NOT_BLOCKED);
+  }
+
+  /** Refuses unless no stale translation can be left, if TLB tracking applies. */
+  boolean tracked() {
+    boolean tracked = !needsTlbTracking() || td.epochs().isTracked(pamtEntry().blockingEpoch());
+    return call.require(tracked, TdxStatus.TDX_TLB_TRACKING_NOT_DONE, OperandId.RCX);
+  }
+
+  /**
+   * The PAMT entry of the page that the entry maps, or of the table that it points to. An implicit
+   * access: nothing is locked here.
+   */
+  PamtEntry pamtEntry() {
+    int pageLevel = slot.state().isLeaf() ? level() : 0;
+    PamtEntry entry = call.module().pamt().entry(slot.hpa(), pageLevel);
+    if (!entry.type().isOwned()) {
+      throw new IllegalStateException("S-EPT names a page that is " + entry.type() + ": " + slot);
+    }
+    return entry;
+  }
+
+  /** Refuses with this code, and shows the host the entry in RCX and RDX. */
+  boolean refuseWithEntry(long code) {
+    showEntry();
+    return call.refuse(code, OperandId.RCX);
+  }
+
+  /** Shows the host the entry in RCX and RDX. */
+  void showEntry() {
+    long entry = slot.entry();
+    call.out().rcx = SeptEntry.view(entry, level());
+    call.out().rdx = SeptEntry.levelAndState(entry, level());
+  }
+
+  private boolean lockEntry() {
+    if (!slot.tryLockByHost()) {
+      return refuseWithEntry(TdxStatus.TDX_OPERAND_BUSY);
+    }
+    call.holdUntilEnd(slot::unlock);
+    return true;
+  }
+
+  private static void clearOutputs(Seamcall call) {
+    call.out().rcx = 0;
+    call.out().rdx = 0;
+  }
+
+  private static boolean isGpaAndLevel(Seamcall call, Td td, SeptRules rules) {
+    long rcx = call.in().rcx;
+    int level = (int) (rcx & LEVEL);
+    long gpa = rcx & GPA;
+    boolean formatted = (rcx & ~LEVEL & ~GPA) == 0 && rules.allowsLevel(level, td);
+    boolean right = formatted && (gpa & SeptEntry.bytes(level) - 1) == 0 && td.isPrivate(gpa);
+    return call.require(right, TdxStatus.TDX_OPERAND_INVALID, OperandId.RCX);
+  }
+
+  private static @Nullable SeptOperand walk(Seamcall call, Td td) {
+    int level = (int) (call.in().rcx & LEVEL);
+    SeptOperand operand = new SeptOperand(call, td, td.sept().walk(call.in().rcx & GPA, level));
+    if (operand.level() != level) {
+      operand.refuseWithEntry(TdxStatus.TDX_EPT_WALK_FAILED);
+      return null;
+    }
+    return operand;
+  }
+}

@@ -1,0 +1,66 @@
+package dev.septum.tdx.module;
+
+import dev.septum.kernel.Kernel;
+import dev.septum.kernel.SharedWord;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * One vCPU: what its TDVPS holds.
+ *
+ * <p>Plain fields change under the exclusive TDVPR page, or by the one thread that runs the vCPU.
+ */
+final class TdVcpu {
+
+  /** The fewest pages that make a TDVPS, the TDVPR among them. */
+  static final int TDVPS_PAGES = 6;
+
+  /** The most pages: three more for each of three nested VMs. */
+  static final int MAX_TDVPS_PAGES = 15;
+
+  private final Td td;
+  private final SharedWord running;
+
+  VcpuState state = VcpuState.UNINITIALIZED;
+  int pages = 1;
+  boolean associated;
+  final ZeroStepGuard zeroSteps = new ZeroStepGuard();
+
+  /** The VMCALL that the host is working on: it retires at the next entry. */
+  GuestInstruction.@Nullable Vmcall pendingVmcall;
+
+  TdVcpu(Kernel kernel, Td td) {
+    this.td = td;
+    running = kernel.word(0);
+  }
+
+  Td td() {
+    return td;
+  }
+
+  /** Claims the vCPU for one VP.ENTER. */
+  boolean tryStartRunning() {
+    return running.compareAndSet(0, 1);
+  }
+
+  void stopRunning() {
+    running.set(0);
+  }
+
+  boolean isRunning() {
+    return running.get() != 0;
+  }
+
+  /** Remembers that a processor may cache this vCPU's state. */
+  void associate() {
+    if (!associated) {
+      associated = true;
+      td.associatedVcpus().addAndGet(1);
+    }
+  }
+
+  /** VP.FLUSH: no processor caches this vCPU's state. */
+  void disassociate() {
+    associated = false;
+    td.associatedVcpus().addAndGet(-1);
+  }
+}

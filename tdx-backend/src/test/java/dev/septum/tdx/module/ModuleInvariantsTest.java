@@ -1,0 +1,216 @@
+package dev.septum.tdx.module;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.septum.kernel.Kernel;
+import dev.septum.kernel.LockMode;
+import org.junit.jupiter.api.Test;
+
+/** Each alarm of the checker goes off when its invariant is broken, and with its own words. */
+final class ModuleInvariantsTest {
+
+  private static final long GPA = 0x4000_0000L;
+
+  private final TdxModule module =
+      new TdxModule(Kernel.host(), TdxModuleConfig.defaults(), ModuleTestCase.GIB);
+  private final TestHost host = new TestHost(module);
+  private final TestTd td = host.runnableTd();
+  private final long hpa = td.augLarge(GPA);
+  private final Td inside = module.state().td(td.tdr);
+  private final Pamt pamt = module.state().pamt();
+
+  @Test
+  void soundModule_hasNoViolations() {
+    assertThat(module.view().violations()).isEmpty();
+  }
+
+  @Test
+  void i1_assignedPageWithBitmapBit() {
+    pamt.bitmap().trySet(td.tdr);
+    assertAlarm("I1: the page at %x is in use and a PAMT page".formatted(td.tdr));
+  }
+
+  @Test
+  void i2_entryInUseBelowLargePage() {
+    pamt.entry(0, 2).assign(PageType.REG, td.tdr);
+    assertAlarm("I2: below the 1G page at 0 a 2M entry is in use");
+  }
+
+  @Test
+  void i2_pairWithoutNode() {
+    pamt.entry(td.tdr, 1).free();
+    assertAlarm("I2: 4K entries and page pair of the region at 200000 do not agree");
+  }
+
+  @Test
+  void i2_staticEntryInUseBelowLargePage() {
+    TdxModule other =
+        new TdxModule(
+            Kernel.host(), TdxModuleConfig.defaults().withDynamicPamt(false), ModuleTestCase.GIB);
+    Pamt table = other.state().pamt();
+    table.entry(0, 1).assign(PageType.REG, 0x1000);
+    table.entry(0x3000, 0).assign(PageType.REG, 0x1000);
+    assertThat(other.view().violations())
+        .contains("I2: below the 2M page at 0 a 4K entry is in use");
+  }
+
+  @Test
+  void i3_ownerThatIsNoTdr() {
+    pamt.entry(hpa, 1).assign(PageType.REG, td.vcpu());
+    assertAlarm("I3: the owner of the REG page at %x is no TDR".formatted(hpa));
+  }
+
+  @Test
+  void i4_leafOfFreePage() {
+    pamt.entry(hpa, 1).free();
+    assertAlarm(
+        "I4: a level 1 PENDING leaf maps what is no private page of its size and TD"
+            + " (GPA 40000000)");
+  }
+
+  @Test
+  void i4_pageMappedTwice() {
+    SeptSlot next = inside.sept().walk(GPA + TestHost.MIB_2, 1);
+    next.writeUnlocked(SeptEntry.of(SeptState.MAPPED, hpa));
+    assertAlarm("I4: a level 1 MAPPED leaf maps a page that is mapped elsewhere (GPA 40200000)");
+  }
+
+  @Test
+  void i4_privatePageNotMapped() {
+    slot().writeUnlocked(SeptEntry.FREE);
+    assertAlarm("I4: TD %x has 512 private pages, its S-EPT maps 0".formatted(td.tdr));
+  }
+
+  @Test
+  void i5_tableThatIsNoSeptPage() {
+    long table = inside.sept().walk(GPA, 2).hpa();
+    pamt.entry(table, 0).assign(PageType.TDCX, td.tdr);
+    assertAlarm(
+        "I5: a level 2 NL_MAPPED entry points to what is no S-EPT page of its TD (GPA 40000000)");
+  }
+
+  @Test
+  void i5_tableSharedByTwoEntries() {
+    SeptSlot next = inside.sept().walk(GPA + ModuleTestCase.GIB, 2);
+    next.writeUnlocked(inside.sept().walk(GPA, 2).entry());
+    assertAlarm(
+        "I5: a level 2 NL_MAPPED entry points to a table that another entry points to"
+            + " (GPA 80000000)");
+  }
+
+  @Test
+  void i5_rootThatIsNotTdcxPage3() {
+    inside.tdcx.set(Td.ROOT_PAGE, 0L);
+    assertAlarm("I5: the S-EPT root of TD %x is not its TDCX page 3".formatted(td.tdr));
+  }
+
+  @Test
+  void i7_unalignedLargePage() {
+    // An address below 2 MiB would be an accept counter: only a 1G leaf can be unaligned.
+    inside.sept().walk(GPA, 2).writeUnlocked(SeptEntry.of(SeptState.MAPPED, hpa));
+    assertAlarm("I7: a level 2 MAPPED leaf maps an unaligned page (GPA 40000000)");
+  }
+
+  @Test
+  void i8_wrongChildCount() {
+    inside.childCount().addAndGet(1);
+    assertThat(module.view().violations())
+        .singleElement()
+        .asString()
+        .startsWith("I8: TD %x owns".formatted(td.tdr));
+  }
+
+  @Test
+  void i9_wrongPageCount() {
+    pamt.entry(td.tdr, 1).addPages(1);
+    assertThat(module.view().violations())
+        .singleElement()
+        .asString()
+        .startsWith("I9: ")
+        .contains("region at 200000");
+  }
+
+  @Test
+  void i10_pairPageWithoutBit() {
+    long page = pamt.entry(td.tdr, 1).pairPage(0);
+    pamt.bitmap().clear(page);
+    assertAlarm("I10: the PAMT page at %x has no bit in the bitmap".formatted(page));
+  }
+
+  @Test
+  void i10_bitWithoutPair() {
+    pamt.bitmap().trySet(0);
+    assertAlarm("I10: the bitmap has 3 PAMT pages, the page pairs have 2");
+  }
+
+  @Test
+  void i10_pairOfOnePageTwice() {
+    PamtEntry node = pamt.entry(td.tdr, 1);
+    node.attachPair(node.pairPage(0), node.pairPage(0), node.pageCount());
+    assertAlarm("I10: the PAMT page at %x serves twice".formatted(node.pairPage(0)));
+  }
+
+  @Test
+  void i11_pamtPageInsideLargePage() {
+    pamt.bitmap().trySet(hpa);
+    assertAlarm("I11: the 2M page at %x has PAMT pages inside".formatted(hpa));
+  }
+
+  @Test
+  void i12_tableBelowLeaf() {
+    module.state().septPages().fillFree(hpa);
+    assertAlarm("I12: there is a table below a level 1 PENDING leaf (GPA 40000000)");
+  }
+
+  @Test
+  void i12_entryWithoutTable() {
+    module.state().septPages().forget(inside.sept().walk(GPA, 2).hpa());
+    assertAlarm("I12: a level 2 NL_MAPPED entry points to no table (GPA 40000000)");
+  }
+
+  @Test
+  void i13_permissionsOfPendingEntry() {
+    slot().writeUnlocked(slot().entry() | 7);
+    assertAlarm(
+        "I13: the permissions or other bits of a level 1 PENDING entry do not fit its state"
+            + " (GPA 40000000)");
+  }
+
+  @Test
+  void i14_acceptCounterInMappedEntry() {
+    slot().writeUnlocked(SeptEntry.withAcceptCounter(SeptEntry.of(SeptState.MAPPED, hpa), 3));
+    assertAlarm("I14: an accept counter in a level 1 MAPPED entry (GPA 40000000)");
+  }
+
+  @Test
+  void i15_lockedEntry() {
+    slot().tryLockByHost();
+    assertAlarm("I15: the level 1 PENDING entry is locked between calls (GPA 40000000)");
+  }
+
+  @Test
+  void i15_lockedTree() {
+    inside.treeLock().tryLock(LockMode.SHARED);
+    assertAlarm("I15: a lock of TD %x is held between calls".formatted(td.tdr));
+  }
+
+  @Test
+  void i15_lockedPamtEntry() {
+    pamt.entry(hpa, 1).tryLock(LockMode.EXCLUSIVE);
+    assertAlarm("I15: the PAMT entry of the page at %x is locked between calls".formatted(hpa));
+  }
+
+  @Test
+  void i17_wrongRefcount() {
+    inside.epochs().enter();
+    assertAlarm("I17: 0 vCPUs are inside TD %x, its REFCOUNTs say 1".formatted(td.tdr));
+  }
+
+  private SeptSlot slot() {
+    return inside.sept().walk(GPA, 1);
+  }
+
+  private void assertAlarm(String sentence) {
+    assertThat(module.view().violations()).contains(sentence);
+  }
+}

@@ -1,0 +1,3 @@
+/** Tests of the TDX module. */
+@org.jspecify.annotations.NullMarked
+package dev.septum.tdx.module;
