@@ -1,9 +1,12 @@
 package dev.septum.kvm;
 
 import dev.septum.kernel.GuestMode;
+import org.jspecify.annotations.Nullable;
 
 /** A vCPU ({@code struct kvm_vcpu}). A backend's own state is a subclass of this. */
 public class Vcpu {
+
+  private static final ThreadLocal<@Nullable Vcpu> RUNNING = new ThreadLocal<>();
 
   private final Kvm kvm;
   private final int id;
@@ -36,5 +39,20 @@ public class Vcpu {
   /** The vCPU's statistics. */
   public final Stats<VcpuStat> stats() {
     return stats;
+  }
+
+  /** The calling thread now runs this vCPU ({@code vcpu_load}). */
+  protected final void load() {
+    RUNNING.set(this);
+  }
+
+  /** The calling thread runs no vCPU any more ({@code vcpu_put}). */
+  protected final void put() {
+    RUNNING.remove();
+  }
+
+  /** The vCPU that the calling thread runs, or null ({@code kvm_get_running_vcpu}). */
+  public static @Nullable Vcpu running() {
+    return RUNNING.get();
   }
 }

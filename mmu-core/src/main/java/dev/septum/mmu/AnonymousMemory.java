@@ -49,17 +49,21 @@ public final class AnonymousMemory implements HostMm {
 
   /** Gives back the pages of a range of bytes ({@code MADV_DONTNEED}); none may be mapped. */
   public void discard(long hva, long bytes) {
-    pfnOfPage
-        .keySet()
-        .removeIf(
-            page -> {
-              boolean inside = page >= hva >>> 12 && page < (hva + bytes) >>> 12;
-              Long pfn = inside ? pfnOfPage.get(page) : null;
-              if (pfn != null) {
-                pages.freePage(pfn, PageOwner.USER_MEMORY);
-              }
-              return inside;
-            });
+    for (long page = hva >>> 12; page < (hva + bytes) >>> 12; page++) {
+      discardPage(page);
+    }
+  }
+
+  /** Gives everything back: the VMM exits. */
+  public void discardAll() {
+    pfnOfPage.keySet().forEach(this::discardPage);
+  }
+
+  private void discardPage(long page) {
+    Long pfn = pfnOfPage.remove(page);
+    if (pfn != null) {
+      pages.freePage(pfn, PageOwner.USER_MEMORY);
+    }
   }
 
   /** Pages populated. */

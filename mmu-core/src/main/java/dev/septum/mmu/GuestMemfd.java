@@ -225,7 +225,7 @@ public final class GuestMemfd {
 
   private static Errno splitCrossing(KvmMmu mmu, List<GfnRange> ranges) {
     for (GfnRange range : ranges) {
-      Errno error = mmu.splitCrossBoundaryLeafs(range, PRIVATE_ONLY, LockMode.EXCLUSIVE);
+      Errno error = mmu.splitCrossBoundaryLeafs(range, LockMode.EXCLUSIVE, SplitCause.PUNCH_HOLE);
       if (error.isError()) {
         return error;
       }

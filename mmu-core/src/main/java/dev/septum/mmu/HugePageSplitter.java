@@ -28,6 +28,7 @@ final class HugePageSplitter {
   private final MmuPage root;
   private final PageLevel targetLevel;
   private final SpteWriter writer;
+  private final SplitCause cause;
   private final Predicate<GfnRange> wanted;
 
   /** A table that is allocated and not linked yet. */
@@ -36,19 +37,26 @@ final class HugePageSplitter {
   private Errno error = Errno.OK;
 
   private HugePageSplitter(
-      KvmMmu mmu, MmuPage root, PageLevel targetLevel, LockMode mode, Predicate<GfnRange> wanted) {
+      KvmMmu mmu,
+      MmuPage root,
+      PageLevel targetLevel,
+      LockMode mode,
+      SplitCause cause,
+      Predicate<GfnRange> wanted) {
     this.mmu = mmu;
     this.kvm = mmu.kvm();
     this.root = root;
     this.targetLevel = targetLevel;
     this.writer = SpteWriter.forMode(mmu, mode);
+    this.cause = cause;
     this.wanted = wanted;
   }
 
-  /** Splits every leaf above the target level that overlaps the range. */
+  /** Splits for a fault every leaf above the target level that overlaps the range. */
   static Errno split(
       KvmMmu mmu, MmuPage root, GfnRange range, PageLevel targetLevel, LockMode mode) {
-    return new HugePageSplitter(mmu, root, targetLevel, mode, leaf -> true).walk(range);
+    return new HugePageSplitter(mmu, root, targetLevel, mode, SplitCause.FAULT, leaf -> true)
+        .walk(range);
   }
 
   /**
@@ -56,12 +64,14 @@ final class HugePageSplitter {
    *
    * <p>Only the two frames at the ends are walked to: a leaf that crosses contains one of them.
    */
-  static Errno splitCrossing(KvmMmu mmu, MmuPage root, GfnRange range, LockMode mode) {
+  static Errno splitCrossing(
+      KvmMmu mmu, MmuPage root, GfnRange range, LockMode mode, SplitCause cause) {
     if (range.isEmpty()) {
       return Errno.OK;
     }
     HugePageSplitter splitter =
-        new HugePageSplitter(mmu, root, PageLevel.LEVEL_4K, mode, leaf -> !range.contains(leaf));
+        new HugePageSplitter(
+            mmu, root, PageLevel.LEVEL_4K, mode, cause, leaf -> !range.contains(leaf));
     Errno head = splitter.walk(GfnRange.ofPages(range.start(), 1));
     return head.isError() ? head : splitter.walk(GfnRange.ofPages(range.end() - 1, 1));
   }
@@ -108,16 +118,17 @@ final class HugePageSplitter {
 
   /** Splits one leaf ({@code tdp_mmu_split_huge_page}); true if it must be looked at again. */
   private boolean splitOne(TdpIter iter, MmuPage table) {
-    Errno result = linkSplitTable(mmu, writer, iter, table);
+    long huge = iter.oldSpte();
+    Errno result = linkSplitTable(mmu, writer, iter, table, cause);
     if (!result.isError()) {
       spare = null;
       return false;
     }
-    if (result == Errno.EBUSY || result == Errno.EAGAIN) {
+    boolean lostRace = result == Errno.EBUSY && iter.oldSpte() != huge;
+    if (lostRace || result == Errno.EAGAIN) {
       // Somebody changed the entry since it was read, or took the cached pages since they were
-      // counted: judge the entry afresh.
+      // counted: judge the entry afresh. A backend that is busy on its own account is not retried.
       mmu.counters().increment(MmuCounter.SPLIT_RETRIES);
-      iter.setOldSpte(iter.currentSpte());
       return true;
     }
     error = result;
@@ -128,7 +139,8 @@ final class HugePageSplitter {
    * Fills a table with the parts of the iterator's huge leaf and puts it in the leaf's place
    * ({@code tdp_mmu_split_huge_page}). Not OK means that the leaf is as it was.
    */
-  static Errno linkSplitTable(KvmMmu mmu, SpteWriter writer, TdpIter iter, MmuPage table) {
+  static Errno linkSplitTable(
+      KvmMmu mmu, SpteWriter writer, TdpIter iter, MmuPage table, SplitCause cause) {
     long huge = iter.oldSpte();
     PageLevel childLevel = iter.level().below();
     table.fill(
@@ -140,6 +152,7 @@ final class HugePageSplitter {
     Errno result = mmu.linkTable(writer, iter, table);
     if (!result.isError()) {
       mmu.kvm().stats().add(VmStat.pages(childLevel), 512);
+      mmu.splits().increment(cause);
       mmu.counters()
           .increment(iter.isMirror() ? MmuCounter.MIRROR_SPLITS : MmuCounter.DIRECT_SPLITS);
     }

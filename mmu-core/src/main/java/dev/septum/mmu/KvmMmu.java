@@ -30,6 +30,7 @@ public final class KvmMmu {
   private final MmuParams params;
   private final HostMm hostMm;
   private final Stats<MmuCounter> counters;
+  private final Stats<SplitCause> splits;
   private final MmuTrace trace;
   private final MmuInvalidate invalidate;
   private final Memslots memslots = new Memslots();
@@ -51,6 +52,7 @@ public final class KvmMmu {
     this.params = params;
     this.hostMm = hostMm;
     this.counters = new Stats<>(kvm.kernel(), MmuCounter.class);
+    this.splits = new Stats<>(kvm.kernel(), SplitCause.class);
     this.trace = new MmuTrace(kvm.host().trace(), params.format());
     this.invalidate = new MmuInvalidate(kvm);
     this.attributes = new MemoryAttributes(kvm.kernel());
@@ -73,6 +75,11 @@ public final class KvmMmu {
   /** What the MMU counts beyond the kernel's statistics. */
   public Stats<MmuCounter> counters() {
     return counters;
+  }
+
+  /** Huge leafs split, by cause. */
+  public Stats<SplitCause> splits() {
+    return splits;
   }
 
   /** The VM's memslots. */
@@ -117,6 +124,23 @@ public final class KvmMmu {
     return faults.handle(vcpu, gpa, errorCode);
   }
 
+  /**
+   * Whether hardware finds a mapping in the direct root that lets the access through.
+   *
+   * @param gpa bytes, with the shared bit
+   */
+  public boolean isAccessible(VcpuMmu vcpu, long gpa, long errorCode) {
+    PageFault access = new PageFault(this, gpa, errorCode, false);
+    kvm.kernel().rcu().readLock();
+    try {
+      TdpIter iter = TdpIter.lastEntry(this, vcpu.directRoot(), access.gfn());
+      return format().isPresentLeaf(iter.oldSpte(), iter.level())
+          && format().isAccessAllowed(access, iter.oldSpte());
+    } finally {
+      kvm.kernel().rcu().readUnlock();
+    }
+  }
+
   /** Records that the guest missed an address ({@code trace_kvm_page_fault}). */
   public void traceFault(Vcpu vcpu, long gpa, long errorCode) {
     trace.pageFault(vcpu.id(), gpa, errorCode);
@@ -132,9 +156,15 @@ public final class KvmMmu {
     return (write ? PageFault.WRITE : 0) | (exec ? PageFault.FETCH : 0) | PageFault.USER;
   }
 
-  /** Maps a private page while the VM is built. slots_lock held; EIO if it cannot be. */
-  public Errno mapPrivatePfn(VcpuMmu vcpu, long gfn, long pfn) {
-    return faults.mapPrivatePfn(vcpu, gfn, pfn);
+  /**
+   * Maps a private page at 4K while the VM is built ({@code kvm_tdp_mmu_map_private_pfn}).
+   * slots_lock held.
+   *
+   * @return EINVAL if the gfn is not private or not backed by a guest_memfd, ENOMEM, or EIO if it
+   *     cannot be mapped
+   */
+  public Errno mapPrivatePage(VcpuMmu vcpu, long gfn) {
+    return faults.mapPrivatePage(vcpu, gfn);
   }
 
   /**
@@ -144,14 +174,10 @@ public final class KvmMmu {
    *
    * @return ENOMEM, or what the backend returned; leafs inside the range are never touched
    */
-  public Errno splitCrossBoundaryLeafs(GfnRange range, LockMode mode) {
-    return splitCrossBoundaryLeafs(range, EnumSet.of(GfnKind.PRIVATE), mode);
-  }
-
-  Errno splitCrossBoundaryLeafs(GfnRange range, Set<GfnKind> kinds, LockMode mode) {
+  public Errno splitCrossBoundaryLeafs(GfnRange range, LockMode mode, SplitCause cause) {
     kvm.mmuLock().assertHeld(mode);
-    for (MmuPage root : roots.valid(kinds)) {
-      Errno error = HugePageSplitter.splitCrossing(this, root, range, mode);
+    for (MmuPage root : roots.valid(EnumSet.of(GfnKind.PRIVATE))) {
+      Errno error = HugePageSplitter.splitCrossing(this, root, range, mode, cause);
       if (error.isError()) {
         return error;
       }

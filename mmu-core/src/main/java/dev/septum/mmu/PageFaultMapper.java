@@ -81,7 +81,7 @@ final class PageFaultMapper {
     }
     Errno error =
         format.isPresent(iter.oldSpte())
-            ? HugePageSplitter.linkSplitTable(mmu, writer, iter, table)
+            ? HugePageSplitter.linkSplitTable(mmu, writer, iter, table, SplitCause.FAULT)
             : mmu.linkTable(writer, iter, table);
     if (error.isError()) {
       mmu.freeUnlinked(table);

@@ -49,14 +49,23 @@ final class PageFaults {
   }
 
   /**
-   * Maps one private page while the TD is built ({@code kvm_tdp_mmu_map_private_pfn}); EIO if it
-   * can not be. slots_lock held: nothing can be invalidated meanwhile.
+   * Maps one private page while the TD is built ({@code kvm_tdp_mmu_map_private_pfn}). slots_lock
+   * held: nothing can be invalidated meanwhile.
    */
-  Errno mapPrivatePfn(VcpuMmu vcpu, long gfn, long pfn) {
+  Errno mapPrivatePage(VcpuMmu vcpu, long gfn) {
     kvm.slotsLock().assertHeld();
-    PageFault fault = new PageFault(mmu, gfn << 12, PageFault.PRIVATE | PageFault.WRITE, true);
-    fault.setSlot(mmu.memslots().find(gfn));
-    fault.resolve(pfn, true, PageLevel.LEVEL_4K);
+    Memslot slot = mmu.memslots().find(gfn);
+    GuestMemfd gmem = slot == null ? null : slot.gmem();
+    if (slot == null || gmem == null || !mmu.attributes().isPrivate(gfn)) {
+      return Errno.EINVAL;
+    }
+    GuestMemfd.Lookup found = gmem.getPfn(slot.gmemIndex(gfn));
+    if (found.error().isError()) {
+      return found.error();
+    }
+    PageFault fault = new PageFault(mmu, gfn << 12, KvmMmu.privateWriteError(), true);
+    fault.setSlot(slot);
+    fault.resolve(found.pfn(), true, PageLevel.LEVEL_4K);
     RetPf result;
     do {
       Errno error = vcpu.load();
@@ -111,7 +120,8 @@ final class PageFaults {
     if (error == Errno.EOPNOTSUPP) {
       error = split(root, leaf, fault.goalLevel(), LockMode.EXCLUSIVE);
     }
-    return error.isError() ? FaultOutcome.error(error) : FaultOutcome.of(RetPf.RETRY);
+    boolean again = !error.isError() || error == Errno.EBUSY;
+    return again ? FaultOutcome.of(RetPf.RETRY) : FaultOutcome.error(error);
   }
 
   private Errno split(MmuPage root, GfnRange leaf, PageLevel target, LockMode mode) {
@@ -146,7 +156,7 @@ final class PageFaults {
       @Nullable TdpIter iter = null;
       long newSpte = 0;
       for (int attempt = 0; attempt < FAST_ATTEMPTS; attempt++) {
-        iter = lastEntry(vcpu.directRoot(), fault.gfn());
+        iter = TdpIter.lastEntry(mmu, vcpu.directRoot(), fault.gfn());
         if (!format.isPresentLeaf(iter.oldSpte(), iter.level())) {
           break;
         }
@@ -184,15 +194,6 @@ final class PageFaults {
       spte = format.markAccessed(spte);
     }
     return fault.isWrite() && format.isMmuWritable(spte) ? format.makeWritable(spte) : spte;
-  }
-
-  /** The entry that a hardware walk for the gfn ends at. RCU read section. */
-  private TdpIter lastEntry(MmuPage root, long gfn) {
-    TdpIter iter = new TdpIter(mmu, root, PageLevel.LEVEL_4K, gfn, gfn + 1);
-    while (format.isPresentTable(iter.oldSpte(), iter.level())) {
-      iter.next();
-    }
-    return iter;
   }
 
   /** Finds the host page behind the fault ({@code kvm_mmu_faultin_pfn}). */

@@ -46,6 +46,15 @@ final class TdpIter {
     return new TdpIter(mmu, root, minLevel, 0, mmu.maxGfnPlusOne(), 0);
   }
 
+  /** At the entry that a hardware walk for the gfn ends at. */
+  static TdpIter lastEntry(KvmMmu mmu, MmuPage root, long gfn) {
+    TdpIter iter = new TdpIter(mmu, root, PageLevel.LEVEL_4K, gfn, gfn + 1);
+    while (mmu.format().isPresentTable(iter.oldSpte, iter.level)) {
+      iter.next();
+    }
+    return iter;
+  }
+
   private TdpIter(
       KvmMmu mmu, MmuPage root, PageLevel minLevel, long start, long end, long gfnBits) {
     this.mmu = mmu;

@@ -192,7 +192,8 @@ public final class VmMemory {
     if (!toPrivate && kvm.type().hasMirroredTdp()) {
       for (Memslot slot : slots) {
         Errno error =
-            mmu.splitCrossBoundaryLeafs(slot.gfns().intersect(range), kind, LockMode.EXCLUSIVE);
+            mmu.splitCrossBoundaryLeafs(
+                slot.gfns().intersect(range), LockMode.EXCLUSIVE, SplitCause.MEMORY_ATTRIBUTES);
         if (error.isError()) {
           return error;
         }

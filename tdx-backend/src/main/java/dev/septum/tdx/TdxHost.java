@@ -1,0 +1,116 @@
+package dev.septum.tdx;
+
+import dev.septum.dpamt.Dpamt;
+import dev.septum.kernel.Gfp;
+import dev.septum.kernel.PageAllocator;
+import dev.septum.kernel.PageOwner;
+import dev.septum.kernel.SharedWord;
+import dev.septum.kvm.Errno;
+import dev.septum.kvm.Host;
+import dev.septum.tdx.module.TdxModule;
+import dev.septum.tdx.module.TdxModuleConfig;
+
+/** A host with the TDX module loaded: what all TDs on it share ({@code __tdx_bringup}). */
+public final class TdxHost {
+
+  /** HKIDs 1 to this can be given to TDs. */
+  private static final int MAX_HKID = 63;
+
+  private final Host host;
+  private final TdxModule module;
+  private final Seamcalls seamcalls;
+  private final Dpamt dpamt;
+  private final SharedWord hkidsInUse;
+  private final SharedWord vmCount;
+
+  /** Brings a host up with a module that covers all its memory. */
+  public TdxHost(Host host, TdxModuleConfig config) {
+    this.host = host;
+    this.module = new TdxModule(host.kernel(), config, host.pages().totalPages() * 4096);
+    this.seamcalls = new Seamcalls(module);
+    this.dpamt =
+        config.dynamicPamt()
+            ? Dpamt.enabled(host.kernel(), host.pages(), new ModulePamt(seamcalls))
+            : Dpamt.disabled(host.kernel(), host.pages());
+    this.hkidsInUse = host.kernel().word(1); // HKID 0 is not private.
+    this.vmCount = host.kernel().word(0);
+  }
+
+  /** The machine. */
+  public Host host() {
+    return host;
+  }
+
+  /** The module, for injection, counts and checkers. */
+  public TdxModule module() {
+    return module;
+  }
+
+  /** The host's Dynamic PAMT accounting. */
+  public Dpamt dpamt() {
+    return dpamt;
+  }
+
+  Seamcalls seamcalls() {
+    return seamcalls;
+  }
+
+  /** Whether private memory may be mapped at 2M: DEMOTE must not be interruptible without end. */
+  public boolean supportsHugePages() {
+    return module.config().enhancedDemoteInterruptibility();
+  }
+
+  /** Whether a leaf can be split without blocking it first, so under the read mmu_lock too. */
+  public boolean supportsNonBlockingResize() {
+    return module.config().nonBlockingResize();
+  }
+
+  int nextVmId() {
+    return (int) vmCount.addAndGet(1);
+  }
+
+  /** A free HKID, or -1 ({@code tdx_guest_keyid_alloc}). */
+  int allocHkid() {
+    while (true) {
+      long used = hkidsInUse.get();
+      int hkid = Long.numberOfTrailingZeros(~used);
+      if (hkid > MAX_HKID) {
+        return -1;
+      }
+      if (hkidsInUse.compareAndSet(used, used | 1L << hkid)) {
+        return hkid;
+      }
+    }
+  }
+
+  void freeHkid(int hkid) {
+    long used;
+    do {
+      used = hkidsInUse.get();
+    } while (!hkidsInUse.compareAndSet(used, used & ~(1L << hkid)));
+  }
+
+  /** Where the HKID is in a physical address. */
+  long hkidBits(int hkid) {
+    return (long) hkid << module.config().hkidShift();
+  }
+
+  /**
+   * A page for a TD's control structures, with its PAMT ({@code tdx_alloc_control_page}); {@link
+   * PageAllocator#NO_PAGE} if it can't be had. No lock held; may sleep.
+   */
+  long allocControlPage() {
+    long page = host.pages().allocPage(PageOwner.TD_CONTROL, Gfp.KERNEL_ACCOUNT);
+    if (page != PageAllocator.NO_PAGE && dpamt.get(page) != Errno.OK) {
+      host.pages().freePage(page, PageOwner.TD_CONTROL);
+      return PageAllocator.NO_PAGE;
+    }
+    return page;
+  }
+
+  /** Gives a control page back that the module has no claim on ({@code tdx_free_control_page}). */
+  void freeControlPage(long page) {
+    dpamt.put(page);
+    host.pages().freePage(page, PageOwner.TD_CONTROL);
+  }
+}

@@ -1,0 +1,84 @@
+package dev.septum.tdx;
+
+import dev.septum.kernel.LockMode;
+import dev.septum.kvm.Errno;
+import dev.septum.kvm.Kvm;
+import dev.septum.kvm.KvmX86Ops;
+import dev.septum.kvm.PageLevel;
+import dev.septum.kvm.Vcpu;
+
+/** The ops table of the sound TDX backend ({@code vt_x86_ops}). */
+final class TdxX86Ops implements KvmX86Ops {
+
+  static final TdxX86Ops INSTANCE = new TdxX86Ops();
+
+  private TdxX86Ops() {}
+
+  @Override
+  public Errno linkExternalSpt(Kvm kvm, long gfn, PageLevel level, long externalSpt) {
+    return new SecureEpt(KvmTdx.of(kvm)).link(gfn, level, externalSpt);
+  }
+
+  @Override
+  public Errno setExternalSpte(Kvm kvm, long gfn, PageLevel level, long mirrorSpte) {
+    return new SecureEpt(KvmTdx.of(kvm)).map(gfn, level, mirrorSpte);
+  }
+
+  @Override
+  public Errno splitExternalSpte(
+      Kvm kvm, long gfn, PageLevel level, long oldMirrorSpte, long newExternalSpt, LockMode mode) {
+    return new LeafSplitter(KvmTdx.of(kvm)).split(gfn, level, oldMirrorSpte, newExternalSpt, mode);
+  }
+
+  @Override
+  public void removeExternalSpte(Kvm kvm, long gfn, PageLevel level, long oldMirrorSpte) {
+    new SecureEpt(KvmTdx.of(kvm)).remove(gfn, level, oldMirrorSpte);
+  }
+
+  @Override
+  public Errno freeExternalSpt(Kvm kvm, long gfn, PageLevel level, long externalSpt) {
+    return new SecureEpt(KvmTdx.of(kvm)).reclaimTable(externalSpt);
+  }
+
+  @Override
+  public long allocExternalFaultCache(Vcpu vcpu) {
+    return ((VcpuTdx) vcpu).faultCache().allocSeptPage();
+  }
+
+  @Override
+  public Errno topupExternalFaultCache(Vcpu vcpu, int count) {
+    return ((VcpuTdx) vcpu).faultCache().topup(count);
+  }
+
+  @Override
+  public void freeExternalFaultCache(Vcpu vcpu) {
+    ((VcpuTdx) vcpu).faultCache().free();
+  }
+
+  @Override
+  public Errno topupExternalPerVmSplitCache(Kvm kvm, PageLevel level) {
+    return KvmTdx.of(kvm).splitCache().topup(level);
+  }
+
+  @Override
+  public boolean needTopupExternalPerVmSplitCache(Kvm kvm, PageLevel level) {
+    return KvmTdx.of(kvm).splitCache().needsTopup(level);
+  }
+
+  @Override
+  public void freeExternalPerVmSplitCache(Kvm kvm) {
+    KvmTdx.of(kvm).splitCache().free();
+  }
+
+  /** {@code tdx_gmem_max_mapping_level}: 2M once the TD runs, if DEMOTE can be relied on. */
+  @Override
+  public PageLevel gmemMaxMappingLevel(Kvm kvm, long pfn, boolean isPrivate) {
+    KvmTdx td = KvmTdx.of(kvm);
+    if (!isPrivate) {
+      return PageLevel.NONE;
+    }
+    return td.state() == TdState.RUNNABLE && td.tdxHost().supportsHugePages()
+        ? PageLevel.LEVEL_2M
+        : PageLevel.LEVEL_4K;
+  }
+}
