@@ -7,6 +7,7 @@ import dev.septum.kvm.GfnRange;
 import dev.septum.kvm.Kvm;
 import dev.septum.kvm.PageLevel;
 import dev.septum.kvm.VcpuStat;
+import dev.septum.kvm.VmType;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -31,7 +32,7 @@ final class PageFaults {
 
   /** Handles one fault of a running vCPU. No lock held; may sleep. */
   FaultOutcome handle(VcpuMmu vcpu, long gpa, long errorCode) {
-    PageFault fault = new PageFault(mmu, gpa, errorCode, false);
+    PageFault fault = new PageFault(mmu, gpa, withSoftwareKind(gpa, errorCode), false);
     fault.setSlot(mmu.memslots().find(fault.gfn()));
     vcpu.vcpu().stats().increment(VcpuStat.PF_TAKEN);
     FaultOutcome outcome = fault(vcpu, fault);
@@ -83,6 +84,13 @@ final class PageFaults {
       }
     } while (result == RetPf.RETRY);
     return result == RetPf.FIXED ? Errno.OK : Errno.EIO;
+  }
+
+  /** Without hardware that tells private from shared accesses, the attribute tells. */
+  private long withSoftwareKind(long gpa, long errorCode) {
+    boolean isPrivate =
+        kvm.type() == VmType.SW_PROTECTED && mmu.attributes().isPrivate(gpa >>> 12);
+    return isPrivate ? errorCode | PageFault.PRIVATE : errorCode;
   }
 
   /** {@code kvm_tdp_mmu_page_fault}, in its order. */
