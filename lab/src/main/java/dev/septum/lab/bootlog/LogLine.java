@@ -25,6 +25,6 @@ record LogLine(String file, int number, long micros, String text) {
   /** The line's text, shortened to what fits a message. */
   String quoted() {
     String stripped = text.strip();
-    return stripped.length() <= QUOTED ? stripped : stripped.substring(0, QUOTED) + "…";
+    return stripped.length() <= QUOTED ? stripped : stripped.substring(0, QUOTED) + "...";
   }
 }

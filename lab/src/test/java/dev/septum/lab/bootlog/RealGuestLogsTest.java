@@ -67,7 +67,7 @@ class RealGuestLogsTest {
     assertThat(texts(map))
         .contains(
             "the kernel's list of RAM is cut in the log",
-            "better sources are cut: 3 RAM ranges are from zone ranges and last_pfn");
+            "better sources are cut: 3 RAM ranges are from ends of memory");
   }
 
   @Test
