@@ -28,7 +28,8 @@ final class TdxSigns {
 
   /** The host's side of TDX. */
   private static final Pattern HOST =
-      Pattern.compile("virt/tdx: (?!not )|kvm_intel: TDX|KBs? allocated for PAMT");
+      Pattern.compile(
+          "tdx: .*(?:BIOS enabled|CMR|TDMR|[Mm]odule init|SEAMCALL)|KBs? allocated for PAMT");
 
   private TdxSigns() {}
 
