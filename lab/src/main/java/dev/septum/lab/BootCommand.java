@@ -1,0 +1,248 @@
+package dev.septum.lab;
+
+import com.google.common.collect.ImmutableList;
+import dev.septum.kernel.Placement;
+import dev.septum.kvm.TraceSink;
+import dev.septum.lab.bootlog.BootLog;
+import dev.septum.lab.bootlog.BootLogException;
+import dev.septum.lab.bootlog.GuestMemoryMap;
+import dev.septum.lab.bootlog.MapOptions;
+import dev.septum.lab.report.BootReport;
+import dev.septum.lab.report.FtraceFile;
+import dev.septum.lab.report.JsonReport;
+import dev.septum.lab.report.TextReport;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.OptionalLong;
+import java.util.concurrent.Callable;
+import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.ITypeConverter;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+import picocli.CommandLine.TypeConversionException;
+
+/**
+ * {@code septum boot}: builds the guests of boot logs and boots them.
+ *
+ * <p>Every log is read before the first guest boots, so that bad input leaves nothing half-done.
+ */
+@Command(
+    name = "boot",
+    description = {
+      "Read the boot log of a TDX guest, build that TD on the emulator, boot it,",
+      "and report what the host did."
+    },
+    mixinStandardHelpOptions = true,
+    versionProvider = Septum.Version.class,
+    sortOptions = false,
+    exitCodeListHeading = "%nExit codes:%n",
+    exitCodeList = {
+      "0:all held: every page is back, no invariant was violated",
+      "1:something was found",
+      "2:wrong usage or input; nothing was booted"
+    })
+final class BootCommand implements Callable<Integer> {
+
+  private static final int MAX_VCPUS = 4096;
+  private static final long MAX_GUEST_BYTES = 16L << 40;
+  private static final long SIZE_2M = 2L << 20;
+
+  private final GuestBoot guestBoot;
+
+  @Spec
+  @SuppressWarnings("NullAway.Init")
+  private CommandSpec spec;
+
+  @Parameters(
+      paramLabel = "LOG",
+      arity = "1..*",
+      description = "Boot log of a TDX guest: dmesg, journal or serial console.")
+  private List<Path> logs = new ArrayList<>();
+
+  @Option(
+      names = "--json",
+      description = "Report as JSON: an object for one LOG, an array for several.")
+  private boolean json;
+
+  @Option(
+      names = "--trace",
+      paramLabel = "FILE",
+      description = "Write the trace events of the boot to FILE as ftrace text.")
+  private @Nullable Path trace;
+
+  @Option(
+      names = "--map-gpa-chunk",
+      paramLabel = "2M|whole",
+      defaultValue = "2M",
+      converter = ChunkConverter.class,
+      description = "What KVM hands to user space of one MapGPA (default: ${DEFAULT-VALUE}).")
+  private MapGpaChunk mapGpaChunk = MapGpaChunk.CHUNK_2M;
+
+  @Option(names = "--no-dpamt", description = "A host without Dynamic PAMT.")
+  private boolean noDynamicPamt;
+
+  @Option(
+      names = "--touch-first",
+      description = "The guest touches each page before it accepts it.")
+  private boolean touchFirst;
+
+  @Option(
+      names = "--vcpus",
+      paramLabel = "N",
+      description = "vCPUs of the TD (default: the log's number, else 1).")
+  private @Nullable Integer vcpus;
+
+  @Option(
+      names = "--placement",
+      paramLabel = "sequential|scattered|seeded",
+      defaultValue = "sequential",
+      description = "Where the host's single pages come from (default: ${DEFAULT-VALUE}).")
+  private Placement placement = Placement.SEQUENTIAL;
+
+  @Option(
+      names = "--seed",
+      paramLabel = "N",
+      defaultValue = "1",
+      description = "Seed of --placement seeded (default: ${DEFAULT-VALUE}).")
+  private long seed;
+
+  @Option(
+      names = "--host-memory",
+      paramLabel = "SIZE",
+      converter = MemorySize.Converter.class,
+      description = "Memory of the host, such as 64G (default: the guest's and head room).")
+  private @Nullable MemorySize hostMemory;
+
+  @Option(
+      names = "--assume-tdx",
+      description = "Take the log for that of a TDX guest even if nothing in it says so.")
+  private boolean assumeTdx;
+
+  @Option(
+      names = "--no-assumed-memory",
+      description = "Leave out RAM that must exist but that the log does not show.")
+  private boolean noAssumedMemory;
+
+  @Option(
+      names = "--progress",
+      negatable = true,
+      description = "Show progress on stderr (default: if it is a terminal and it takes long).")
+  private @Nullable Boolean progress;
+
+  BootCommand(GuestBoot guestBoot) {
+    this.guestBoot = guestBoot;
+  }
+
+  @Override
+  public Integer call() throws BootLogException, IOException {
+    if (trace != null && logs.size() > 1) {
+      throw usage("--trace takes one LOG, not %d".formatted(logs.size()));
+    }
+    if (vcpus != null && (vcpus < 1 || vcpus > MAX_VCPUS)) {
+      throw usage("--vcpus %d is not in [1, %d]".formatted(vcpus, MAX_VCPUS));
+    }
+    ImmutableList<GuestMemoryMap> guests = readLogs();
+    List<BootReport> reports = new ArrayList<>();
+    for (GuestMemoryMap guest : guests) {
+      reports.add(trace == null ? boot(guest, TraceSink.OFF) : bootTraced(guest, trace));
+    }
+    print(reports);
+    return reports.stream().allMatch(r -> r.outcome().held()) ? ExitCode.OK : ExitCode.SOFTWARE;
+  }
+
+  private ImmutableList<GuestMemoryMap> readLogs() throws BootLogException {
+    MapOptions options = new MapOptions(assumeTdx, !noAssumedMemory);
+    ImmutableList.Builder<GuestMemoryMap> guests = ImmutableList.builder();
+    for (Path log : logs) {
+      GuestMemoryMap guest = BootLog.read(log).memoryMap(options);
+      requireRoom(guest);
+      guests.add(guest);
+    }
+    return guests.build();
+  }
+
+  private void requireRoom(GuestMemoryMap guest) {
+    String needs = "%s has %s of RAM".formatted(guest.log(), MemorySize.text(guest.ramBytes()));
+    if (guest.ramBytes() > MAX_GUEST_BYTES) {
+      throw usage(
+          "%s, more than the %s that can be booted"
+              .formatted(needs, MemorySize.text(MAX_GUEST_BYTES)));
+    }
+    if (hostMemory != null && hostMemory.bytes() < guest.ramBytes()) {
+      throw usage(
+          "%s, more than --host-memory %s".formatted(needs, MemorySize.text(hostMemory.bytes())));
+    }
+  }
+
+  private BootReport bootTraced(GuestMemoryMap guest, Path file) throws IOException {
+    try (FtraceFile sink = FtraceFile.create(file)) {
+      BootReport report = boot(guest, sink);
+      sink.commit();
+      return report;
+    }
+  }
+
+  private BootReport boot(GuestMemoryMap guest, TraceSink sink) {
+    BootOptions options =
+        new BootOptions(
+            vcpus == null ? guest.vcpus().orElse(1) : vcpus,
+            mapGpaChunk,
+            !noDynamicPamt,
+            touchFirst,
+            placement,
+            seed,
+            hostMemory == null
+                ? OptionalLong.empty()
+                : OptionalLong.of((hostMemory.bytes() + SIZE_2M - 1) & -SIZE_2M),
+            sink);
+    if (!showsProgress()) {
+      return guestBoot.boot(guest, options, Progress.OFF);
+    }
+    try (ProgressLine line = new ProgressLine(spec.commandLine().getErr(), System::nanoTime)) {
+      return guestBoot.boot(guest, options, line);
+    }
+  }
+
+  private boolean showsProgress() {
+    return progress == null ? Boolean.getBoolean(Septum.STDERR_IS_TERMINAL) : progress;
+  }
+
+  private void print(List<BootReport> reports) throws IOException {
+    PrintWriter out = spec.commandLine().getOut();
+    if (json) {
+      out.print(reports.size() == 1 ? JsonReport.of(reports.get(0)) : JsonReport.of(reports));
+    } else {
+      out.print(reports.stream().map(TextReport::of).collect(Collectors.joining("\n")));
+    }
+    out.flush();
+    if (out.checkError()) {
+      throw new IOException("the report cannot be written to stdout");
+    }
+  }
+
+  private ParameterException usage(String message) {
+    return new ParameterException(spec.commandLine(), message);
+  }
+
+  /** Reads {@code --map-gpa-chunk}. */
+  static final class ChunkConverter implements ITypeConverter<MapGpaChunk> {
+    @Override
+    public MapGpaChunk convert(String value) {
+      for (MapGpaChunk chunk : MapGpaChunk.values()) {
+        if (chunk.toString().equalsIgnoreCase(value)) {
+          return chunk;
+        }
+      }
+      throw new TypeConversionException("expected 2M or whole but was '%s'".formatted(value));
+    }
+  }
+}

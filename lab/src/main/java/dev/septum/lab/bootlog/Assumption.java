@@ -1,0 +1,4 @@
+package dev.septum.lab.bootlog;
+
+/** One sentence on what was taken for granted because the log does not say it. */
+public record Assumption(String text) {}
