@@ -1,5 +1,6 @@
 package dev.septum.lab;
 
+import dev.septum.lab.boot.TdBoot;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
 import picocli.CommandLine;
@@ -29,7 +30,7 @@ public final class Septum implements Runnable {
 
   /** Runs the command and exits with its code. */
   public static void main(String[] args) {
-    CommandLine command = commandLine(connectedBoot());
+    CommandLine command = commandLine(new TdBoot());
     command.setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8));
     command.setErr(new PrintWriter(System.err, true, StandardCharsets.UTF_8));
     System.exit(run(command, args));
@@ -63,13 +64,6 @@ public final class Septum implements Runnable {
   @Override
   public void run() {
     throw new CommandLine.ParameterException(spec.commandLine(), "a COMMAND is missing: boot");
-  }
-
-  private static GuestBoot connectedBoot() {
-    // SEAM: the emulator goes here: return new dev.septum.lab.boot.TdBoot();
-    return (map, options, progress) -> {
-      throw new UnsupportedOperationException("no emulator is connected to this build");
-    };
   }
 
   /** The version in the jar's manifest. */

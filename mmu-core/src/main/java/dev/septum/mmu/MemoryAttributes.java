@@ -34,8 +34,8 @@ final class MemoryAttributes {
   /** Whether every frame of the range is of the same given kind. */
   boolean isUniform(GfnRange range, boolean isPrivate) {
     for (long gfn = range.start(); gfn < range.end(); ) {
-      long next = Math.min(range.end(), (gfn / WORD_GFNS + 1) * WORD_GFNS);
-      long mask = mask(gfn, next);
+      long next = Math.min(range.end(), wordsAlike(gfn));
+      long mask = gfn / WORD_GFNS == (next - 1) / WORD_GFNS ? mask(gfn, next) : -1L;
       if ((word(gfn) & mask) != (isPrivate ? mask : 0)) {
         return false;
       }
@@ -70,6 +70,15 @@ final class MemoryAttributes {
    */
   boolean isUniformAt(long gfn, PageLevel level) {
     return isUniform(GfnRange.ofPages(gfn, level.pages()), isPrivate(gfn));
+  }
+
+  /**
+   * The first frame behind those that the gfn's word speaks for: of its chunk, if all are alike.
+   */
+  private long wordsAlike(long gfn) {
+    EntryTable table = chunks.get(gfn / CHUNK_GFNS);
+    long stretch = table == null || table.isUniform() ? CHUNK_GFNS : WORD_GFNS;
+    return (gfn / stretch + 1) * stretch;
   }
 
   private void setWord(long chunk, long gfn, long mask, boolean isPrivate) {

@@ -88,8 +88,7 @@ final class PageFaults {
 
   /** Without hardware that tells private from shared accesses, the attribute tells. */
   private long withSoftwareKind(long gpa, long errorCode) {
-    boolean isPrivate =
-        kvm.type() == VmType.SW_PROTECTED && mmu.attributes().isPrivate(gpa >>> 12);
+    boolean isPrivate = kvm.type() == VmType.SW_PROTECTED && mmu.attributes().isPrivate(gpa >>> 12);
     return isPrivate ? errorCode | PageFault.PRIVATE : errorCode;
   }
 

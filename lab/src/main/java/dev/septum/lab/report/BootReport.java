@@ -104,6 +104,15 @@ public record BootReport(
               .map(Assumption::text)
               .collect(ImmutableList.toImmutableList()));
     }
+
+    /** The same with more assumptions at the end. */
+    public MemorySection withAssumptions(ImmutableList<String> more) {
+      return new MemorySection(
+          ramKib,
+          ranges,
+          swiotlb,
+          ImmutableList.<String>builder().addAll(assumptions).addAll(more).build());
+    }
   }
 
   /**

@@ -57,6 +57,11 @@ public final class AcceptMemory implements GuestTask {
     return accepts4K;
   }
 
+  /** Bytes accepted. */
+  public long bytes() {
+    return accepts2M * SIZE_2M + accepts4K * SIZE_4K;
+  }
+
   @Override
   public boolean isDone() {
     return gpa == end;
