@@ -17,7 +17,8 @@ import org.junit.jupiter.params.provider.CsvSource;
 final class RandomCallsTest {
 
   private static final long GPA = 0x4000_0000L;
-  private static final int LARGE_PAGES = 6;
+  private static final int LARGE_GPAS = 48;
+  private static final int LARGE_PAGES = 8;
   private static final Set<SeamcallLeaf> STATIC =
       EnumSet.of(
           SeamcallLeaf.TDH_MEM_PAGE_AUG,
@@ -54,15 +55,16 @@ final class RandomCallsTest {
         callers.stream().map(caller -> kernel.spawn("caller", caller)).toList();
     running.forEach(KernelThread::join);
     assertThat(module.view().violations()).isEmpty();
-    Set<SeamcallLeaf> succeeded = EnumSet.noneOf(SeamcallLeaf.class);
-    callers.forEach(caller -> succeeded.addAll(caller.succeeded));
-    assertThat(succeeded).containsAll(dynamic ? DYNAMIC : STATIC);
+    if (threads == 1) {
+      // One caller's luck is in the seed; of several, any may have had none.
+      assertThat(callers.get(0).succeeded).containsAll(dynamic ? DYNAMIC : STATIC);
+    }
   }
 
   /** One host thread with pages of its own; GPAs and large pages are everybody's. */
   private static final class Caller implements Runnable {
 
-    private static final int CALLS = 6000;
+    private static final int CALLS = 10_000;
 
     private final TdxModule module;
     private final TestTd td;
@@ -96,7 +98,7 @@ final class RandomCallsTest {
     }
 
     private SeamRegs next() {
-      long large = GPA + random.nextInt(LARGE_PAGES) * TestHost.MIB_2;
+      long large = GPA + random.nextInt(LARGE_GPAS) * TestHost.MIB_2;
       long gpa = large + random.nextInt(4) * TestHost.PAGE;
       long region = (512L << 20) + random.nextInt(LARGE_PAGES) * TestHost.MIB_2;
       boolean isLarge = random.nextBoolean();
