@@ -15,7 +15,7 @@ final class BuildPageLeafs {
 
   /** TDH.MEM.PAGE.ADD: maps page R8 at RCX, with the contents of the host's page R9. */
   static void memPageAdd(Seamcall call) {
-    SeptOperand operand = SeptOperand.lockWhileBuilding(call, ADD);
+    SeptOperand operand = SeptOperand.lockWhileBuilding(call, ADD, call.in().rcx);
     if (operand == null
         || !operand.state(FREE)
         || !PageOperand.isFormatted(call, call.in().r9, 0, OperandId.R9)) {
@@ -32,17 +32,14 @@ final class BuildPageLeafs {
 
   /** TDH.MR.EXTEND: measures the 256 bytes at GPA RCX. */
   static void mrExtend(Seamcall call) {
-    long gpa = call.in().rcx;
-    boolean isChunk = (gpa & CHUNK_MASK) == 0;
-    SeptOperand operand = null;
-    if (isChunk) {
-      call.in().rcx = gpa & -SeptEntry.bytes(0);
-      operand = SeptOperand.lockWhileBuilding(call, ADD);
-    } else {
-      call.refuse(TdxStatus.TDX_OPERAND_INVALID, OperandId.RCX);
+    long chunk = call.in().rcx;
+    if (!call.require((chunk & CHUNK_MASK) == 0, TdxStatus.TDX_OPERAND_INVALID, OperandId.RCX)) {
+      return;
     }
+    long page = chunk & -SeptEntry.bytes(0);
+    SeptOperand operand = SeptOperand.lockWhileBuilding(call, ADD, page);
     if (operand != null && operand.state(MAPPED)) {
-      operand.td().measurement.chunkExtended(gpa);
+      operand.td().measurement.chunkExtended(chunk);
     }
   }
 }

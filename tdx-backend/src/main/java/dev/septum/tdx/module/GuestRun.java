@@ -68,6 +68,11 @@ final class GuestRun {
   private boolean accessPrivate(GuestInstruction.Access access) {
     SeptSlot slot = vcpu.td().sept().walk(access.gpa(), 0);
     SeptState state = slot.state();
+    while (state == SeptState.NL_MAPPED) {
+      // A DEMOTE that needs no blocking got between the walk and this look: hardware walks on.
+      slot = vcpu.td().sept().walk(access.gpa(), 0);
+      state = slot.state();
+    }
     if (state == SeptState.MAPPED) {
       return retire(access, new GuestOutcome.Done());
     }

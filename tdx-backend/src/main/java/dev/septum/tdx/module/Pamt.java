@@ -112,8 +112,11 @@ final class Pamt {
 
   /** Frees a page; returns whether it was the last 4K page that needed its page pair. */
   boolean free(PamtEntry leaf, long hpa) {
+    // A PAMT.REMOVE may look on, since an implicit access has no lock on the 2M entry: while it
+    // finds the page in use it leaves the pair alone, so the count goes down first.
+    boolean isLast = dynamic && leaf.level() == 0 && entry(hpa, 1).addPages(-1) == 0;
     leaf.free();
-    return dynamic && leaf.level() == 0 && entry(hpa, 1).addPages(-1) == 0;
+    return isLast;
   }
 
   /** PAMT.ADD: gives the region a page pair, all free. Under the exclusive 2M entry. */

@@ -30,6 +30,9 @@ final class PamtCensus {
     scan.forEachRegion(census::checkRegion);
     scan.forEachNode(census::checkNode);
     scan.forEachLeafInUse(census::visitLeaf);
+    if (state.vcpus.values().stream().noneMatch(TdVcpu::isRunning)) {
+      scan.forEachEntry(census::checkUnlocked);
+    }
     census.checkBitmap();
     return census;
   }
@@ -111,7 +114,7 @@ final class PamtCensus {
     }
   }
 
-  /** I1, I3 and I15 for a leaf in use. */
+  /** I1 and I3 for a leaf in use. */
   private void visitLeaf(long hpa, PamtEntry leaf) {
     if (leaf.level() == 0 && pamt.isPamtPage(hpa)) {
       report("I1: the page at %x is in use and a PAMT page", hpa);
@@ -124,8 +127,12 @@ final class PamtCensus {
         report("I3: the owner of the %s page at %x is no TDR", leaf.type(), hpa);
       }
     }
-    if (leaf.isHeld() && noVcpuRuns()) {
-      report("I15: the PAMT entry of the page at %x is locked between calls", hpa);
+  }
+
+  /** I15. A vCPU inside keeps locks on its TDVPR and TDR: then this is not asked. */
+  private void checkUnlocked(long hpa, PamtEntry entry) {
+    if (entry.isHeld()) {
+      report("I15: the level %d PAMT entry at %x is locked between calls", entry.level(), hpa);
     }
   }
 
@@ -134,10 +141,6 @@ final class PamtCensus {
         && pamt.hasEntry(hpa, 0)
         && pamt.entry(hpa, 0).type() == PageType.TDR
         && state.tds.containsKey(hpa);
-  }
-
-  private boolean noVcpuRuns() {
-    return state.vcpus.values().stream().noneMatch(TdVcpu::isRunning);
   }
 
   private Map<PageType, Long> owned(long tdr) {

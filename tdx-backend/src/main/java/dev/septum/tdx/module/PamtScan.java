@@ -73,6 +73,19 @@ final class PamtScan {
         });
   }
 
+  /** Every entry of any size that was ever written by itself. */
+  void forEachEntry(Visitor visitor) {
+    forEachGib(visitor);
+    forEachRegion(
+        (region, entry) -> {
+          visitor.visit(region, entry);
+          PamtTable table = pamt.pagesOf(region);
+          if (table != null && !table.first().isUniform()) {
+            forEachPage(region, visitor);
+          }
+        });
+  }
+
   private static void visitIfInUse(long hpa, PamtEntry entry, Visitor visitor) {
     if (!entry.isFree() && !entry.isNode()) {
       visitor.visit(hpa, entry);

@@ -30,11 +30,11 @@ final class SeptOperand {
     Td td = TdOperand.lock(call, call.in().rdx & ~rules.flags(), LockMode.SHARED, OperandId.RDX);
     if (td == null
         || !call.opState(td, OpState.WITH_MEMORY)
-        || !isGpaAndLevel(call, td, rules)
+        || !isGpaAndLevel(call, td, rules, call.in().rcx)
         || !call.lock(td.treeLock(), rules.tree(), OperandId.SEPT_TREE)) {
       return null;
     }
-    SeptOperand operand = walk(call, td);
+    SeptOperand operand = walk(call, td, call.in().rcx);
     return operand != null && operand.lockEntry() ? operand : null;
   }
 
@@ -42,15 +42,15 @@ final class SeptOperand {
    * Locks TD exclusively, which stands for OP_STATE, tree and entry, and finds the 4K entry in a TD
    * that is being built; null if the call is refused.
    */
-  static @Nullable SeptOperand lockWhileBuilding(Seamcall call, SeptRules rules) {
+  static @Nullable SeptOperand lockWhileBuilding(Seamcall call, SeptRules rules, long gpaAndLevel) {
     clearOutputs(call);
     Td td = TdOperand.lock(call, call.in().rdx, LockMode.EXCLUSIVE, OperandId.RDX);
     if (td == null
         || !call.opStateUnderTdr(td, ImmutableSet.of(OpState.INITIALIZED))
-        || !isGpaAndLevel(call, td, rules)) {
+        || !isGpaAndLevel(call, td, rules, gpaAndLevel)) {
       return null;
     }
-    return walk(call, td);
+    return walk(call, td, gpaAndLevel);
   }
 
   Td td() {
@@ -128,18 +128,17 @@ final class SeptOperand {
     call.out().rdx = 0;
   }
 
-  private static boolean isGpaAndLevel(Seamcall call, Td td, SeptRules rules) {
-    long rcx = call.in().rcx;
-    int level = (int) (rcx & LEVEL);
-    long gpa = rcx & GPA;
-    boolean formatted = (rcx & ~LEVEL & ~GPA) == 0 && rules.allowsLevel(level, td);
+  private static boolean isGpaAndLevel(Seamcall call, Td td, SeptRules rules, long word) {
+    int level = (int) (word & LEVEL);
+    long gpa = word & GPA;
+    boolean formatted = (word & ~LEVEL & ~GPA) == 0 && rules.allowsLevel(level, td);
     boolean right = formatted && (gpa & SeptEntry.bytes(level) - 1) == 0 && td.isPrivate(gpa);
     return call.require(right, TdxStatus.TDX_OPERAND_INVALID, OperandId.RCX);
   }
 
-  private static @Nullable SeptOperand walk(Seamcall call, Td td) {
-    int level = (int) (call.in().rcx & LEVEL);
-    SeptOperand operand = new SeptOperand(call, td, td.sept().walk(call.in().rcx & GPA, level));
+  private static @Nullable SeptOperand walk(Seamcall call, Td td, long word) {
+    int level = (int) (word & LEVEL);
+    SeptOperand operand = new SeptOperand(call, td, td.sept().walk(word & GPA, level));
     if (operand.level() != level) {
       operand.refuseWithEntry(TdxStatus.TDX_EPT_WALK_FAILED);
       return null;

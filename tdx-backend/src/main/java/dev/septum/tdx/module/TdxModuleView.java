@@ -92,6 +92,13 @@ public final class TdxModuleView {
     return pages.buildOrThrow();
   }
 
+  /** The TDR that owns the page, which is in use; 0 for a TDR itself. */
+  public long ownerOf(long hpa) {
+    PamtEntry large = state.pamt().entry(hpa, 1);
+    boolean isLarge = !large.isFree() && !large.isNode();
+    return isLarge ? large.owner() : state.pamt().entry(hpa, 0).owner();
+  }
+
   /** How many 4K pages there are in use of each type. */
   public Map<PageType, Long> census() {
     Map<PageType, Long> census = new EnumMap<>(PageType.class);

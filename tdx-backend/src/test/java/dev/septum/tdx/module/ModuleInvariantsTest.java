@@ -99,6 +99,14 @@ final class ModuleInvariantsTest {
   }
 
   @Test
+  void i5_tableOutsideTheTree() {
+    long table = inside.sept().walk(GPA, 2).hpa();
+    inside.sept().walk(GPA, 2).writeUnlocked(SeptEntry.FREE);
+    assertThat(pamt.entry(table, 0).type()).isEqualTo(PageType.EPT);
+    assertAlarm("I5: TD %x has 2 S-EPT pages, its tree has 1 tables".formatted(td.tdr));
+  }
+
+  @Test
   void i5_rootThatIsNotTdcxPage3() {
     inside.tdcx.set(Td.ROOT_PAGE, 0L);
     assertAlarm("I5: the S-EPT root of TD %x is not its TDCX page 3".formatted(td.tdr));
@@ -197,7 +205,18 @@ final class ModuleInvariantsTest {
   @Test
   void i15_lockedPamtEntry() {
     pamt.entry(hpa, 1).tryLock(LockMode.EXCLUSIVE);
-    assertAlarm("I15: the PAMT entry of the page at %x is locked between calls".formatted(hpa));
+    assertAlarm("I15: the level 1 PAMT entry at %x is locked between calls".formatted(hpa));
+  }
+
+  @Test
+  void i15_lockedAncestorOrFreePage() {
+    pamt.entry(0, 2).tryLock(LockMode.SHARED);
+    long free = host.controlPage();
+    pamt.entry(free, 0).tryLock(LockMode.EXCLUSIVE);
+    assertThat(module.view().violations())
+        .containsExactly(
+            "I15: the level 2 PAMT entry at 0 is locked between calls",
+            "I15: the level 0 PAMT entry at %x is locked between calls".formatted(free));
   }
 
   @Test

@@ -4,6 +4,7 @@ import dev.septum.kernel.Kernel;
 import dev.septum.kernel.KernelThread;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.LongPredicate;
 
 /** A TD of a test, and the short names of what a host does to it. */
 final class TestTd {
@@ -133,15 +134,28 @@ final class TestTd {
     return thread;
   }
 
-  /** Takes everything down to the last RECLAIM. */
+  /** Takes everything down to the last RECLAIM; all pages in use are this TD's. */
   void tearDown() {
+    tearDown(page -> true);
+  }
+
+  /** Takes everything down to the last RECLAIM of the pages that are this TD's. */
+  void tearDown(LongPredicate isOurs) {
     for (long vcpu : vcpus) {
       host.mustCall(SeamcallLeaf.TDH_VP_FLUSH, vcpu, 0);
     }
     host.mustCall(SeamcallLeaf.TDH_MNG_VPFLUSHDONE, tdr, 0);
     host.mustCall(SeamcallLeaf.TDH_PHYMEM_CACHE_WB, 0, 0);
     host.mustCall(SeamcallLeaf.TDH_MNG_KEY_FREEID, tdr, 0);
-    module.view().assignedPages().forEach(this::reclaim);
+    module
+        .view()
+        .assignedPages()
+        .forEach(
+            (hpa, type) -> {
+              if (isOurs.test(hpa)) {
+                reclaim(hpa, type);
+              }
+            });
     host.mustCall(SeamcallLeaf.TDH_PHYMEM_PAGE_RECLAIM, tdr, 0);
   }
 
