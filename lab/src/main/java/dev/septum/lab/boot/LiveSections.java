@@ -29,6 +29,7 @@ import java.util.Map;
 record LiveSections(
     AcceptSection accepts,
     FaultSection faults,
+    ImmutableMap<String, Long> seamcalls,
     SplitSection splits,
     ConversionSection conversions,
     CacheSection splitCache,
@@ -50,6 +51,7 @@ record LiveSections(
                 "2M", accepts.stream().mapToLong(AcceptMemory::accepts2M).sum(),
                 "4K", accepts.stream().mapToLong(AcceptMemory::accepts4K).sum())),
         new FaultSection(faults(kvm)),
+        seamcalls(kvm.tdxHost()),
         new SplitSection(ImmutableMap.copyOf(mmu.splits().toMap())),
         new ConversionSection(
             tdx.get(TdxCounter.MAP_GPA_CALLS),
@@ -81,6 +83,12 @@ record LiveSections(
         tdx.get(TdxCounter.SHARED_EPT_VIOLATIONS),
         "taken again",
         kvm.mmu().counters().get(MmuCounter.FAULT_RETRIES));
+  }
+
+  private static ImmutableMap<String, Long> seamcalls(TdxHost host) {
+    ImmutableMap.Builder<String, Long> calls = ImmutableMap.builder();
+    host.module().calls().forEach((leaf, count) -> calls.put(leaf.toString(), count));
+    return calls.buildOrThrow();
   }
 
   private static PamtSection pamt(TdxHost host) {
@@ -123,6 +131,7 @@ record LiveSections(
     return new LiveSections(
         new AcceptSection(ImmutableMap.of()),
         new FaultSection(ImmutableMap.of()),
+        seamcalls(host),
         new SplitSection(ImmutableMap.of()),
         new ConversionSection(0, 0, 0, 0),
         new CacheSection(0, 0, 0, 0),

@@ -95,7 +95,7 @@ public final class TdBoot implements GuestBoot {
         memory,
         live.accepts(),
         live.faults(),
-        seamcalls(host),
+        live.seamcalls(),
         live.splits(),
         live.conversions(),
         live.splitCache(),
@@ -108,12 +108,6 @@ public final class TdBoot implements GuestBoot {
             leaks(pages),
             splat == null ? null : splat.toString(),
             ImmutableList.copyOf(violations)));
-  }
-
-  private static ImmutableMap<String, Long> seamcalls(TdxHost host) {
-    ImmutableMap.Builder<String, Long> calls = ImmutableMap.builder();
-    host.module().calls().forEach((leaf, count) -> calls.put(leaf.toString(), count));
-    return calls.buildOrThrow();
   }
 
   /** Pages and slab objects that did not come back. */

@@ -7,6 +7,7 @@ import dev.septum.lab.report.BootReport.HostSection;
 import dev.septum.lab.report.BootReport.MemorySection;
 import dev.septum.lab.report.BootReport.OutcomeSection;
 import dev.septum.lab.report.BootReport.RangeRow;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
@@ -28,7 +29,7 @@ public final class TextReport {
     text.memory(report.memory());
     text.counters("Accepts done", report.accepts().byLevel());
     text.counters("EPT violations and faults", report.faults().byKind());
-    text.counters("SEAMCALLs", report.seamcalls());
+    text.counters("SEAMCALLs of the boot", report.seamcalls());
     text.counters("Splits", report.splits().byCause());
     text.activity(report);
     text.counters("mmu_lock dropped", report.mmuLock().dropsByReason());
@@ -51,7 +52,7 @@ public final class TextReport {
                 guest.touchFirst() ? "after the first touch" : "before the first touch"));
     labelled(
         "host",
-        "%d MiB, placement %s%s, Dynamic PAMT %s, MapGPA in chunks of %s"
+        "%d MiB, placement %s%s, Dynamic PAMT %s, MapGPA chunk %s"
             .formatted(
                 host.memoryBytes() >> 20,
                 host.placement(),
@@ -128,9 +129,13 @@ public final class TextReport {
   private void stats(BootReport report) {
     counters("VM statistics", report.stats().vm());
     List<? extends Map<String, Long>> vcpus = report.stats().vcpus();
-    for (int i = 0; i < vcpus.size(); i++) {
-      counters("vCPU %d statistics".formatted(i), vcpus.get(i));
-    }
+    Map<String, Long> sums = new LinkedHashMap<>();
+    vcpus.forEach(vcpu -> vcpu.forEach((name, count) -> sums.merge(name, count, Long::sum)));
+    counters(
+        vcpus.size() == 1
+            ? "vCPU statistics"
+            : "vCPU statistics, %d vCPUs together".formatted(vcpus.size()),
+        sums);
   }
 
   private void outcome(OutcomeSection outcome) {

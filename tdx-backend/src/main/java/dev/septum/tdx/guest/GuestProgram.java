@@ -47,7 +47,8 @@ public final class GuestProgram implements TdGuest {
   @Override
   public void retired(GuestInstruction instruction, GuestOutcome outcome) {
     GuestTask task = tasks.peek();
-    if (task != null) {
+    // A halt that an earlier program ended with retires when the vCPU is entered again.
+    if (task != null && !instruction.equals(HALT)) {
       task.retired(outcome);
     }
   }
