@@ -3,6 +3,7 @@ package dev.septum.lab;
 import com.google.common.collect.ImmutableList;
 import dev.septum.kernel.Placement;
 import dev.septum.kvm.TraceSink;
+import dev.septum.lab.boot.GuestLayout;
 import dev.septum.lab.bootlog.BootLog;
 import dev.septum.lab.bootlog.BootLogException;
 import dev.septum.lab.bootlog.GuestMemoryMap;
@@ -176,6 +177,12 @@ final class BootCommand implements Callable<Integer> {
       throw usage(
           "%s, more than the %s that can be booted"
               .formatted(needs, MemorySize.text(MAX_GUEST_BYTES)));
+    }
+    long end = guest.ram().get(guest.ram().size() - 1).endGpa();
+    if (end > GuestLayout.MAX_RAM_END) {
+      throw usage(
+          "%s has RAM up to 0x%x, which a TD with 48-bit GPAs cannot have private"
+              .formatted(guest.log(), end));
     }
     if (hostMemory != null && hostMemory.bytes() < guest.ramBytes()) {
       throw usage(

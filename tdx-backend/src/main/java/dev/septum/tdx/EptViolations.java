@@ -85,7 +85,7 @@ final class EptViolations {
 
   private static @Nullable RunExit exitFor(long gpa, FaultOutcome outcome) {
     FaultOutcome.MemoryFault memory = outcome.memoryFault();
-    if (memory != null) {
+    if (memory != null && outcome.error() == Errno.EFAULT) {
       return new RunExit.MemoryFault(memory.gpa(), memory.size(), memory.isPrivate());
     }
     return switch (outcome.result()) {

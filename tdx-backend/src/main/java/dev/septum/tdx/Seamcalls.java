@@ -2,6 +2,7 @@ package dev.septum.tdx;
 
 import dev.septum.kernel.EntryTable;
 import dev.septum.kvm.PageLevel;
+import dev.septum.kvm.TraceSink;
 import dev.septum.tdx.module.LogicalProcessor;
 import dev.septum.tdx.module.SeamRegs;
 import dev.septum.tdx.module.SeamcallLeaf;
@@ -17,9 +18,11 @@ import dev.septum.tdx.module.TdxStatus;
 final class Seamcalls {
 
   private final TdxModule module;
+  private final TraceSink trace;
 
-  Seamcalls(TdxModule module) {
+  Seamcalls(TdxModule module, TraceSink trace) {
     this.module = module;
+    this.trace = trace;
   }
 
   /** Whether the status asks for the same call again ({@code tdx_operand_busy}). */
@@ -83,7 +86,7 @@ final class Seamcalls {
   void vpEnter(long tdvpr, SeamRegs regs, LogicalProcessor processor) {
     regs.rax = SeamcallLeaf.TDH_VP_ENTER.number();
     regs.rcx = hpa(tdvpr);
-    module.seamcall(regs, processor);
+    traced(regs, processor);
   }
 
   SeamRegs memSeptAdd(long tdr, long gfn, PageLevel level, long sept) {
@@ -182,8 +185,30 @@ final class Seamcalls {
   }
 
   private SeamRegs call(SeamRegs regs) {
-    module.seamcall(regs);
+    traced(regs, LogicalProcessor.NONE);
     return regs;
+  }
+
+  /** Does the call; the trace event is ours, as the kernel has none for SEAMCALLs. */
+  private void traced(SeamRegs regs, LogicalProcessor processor) {
+    String operands =
+        trace.isOn()
+            ? "%s rcx=%x rdx=%x r8=%x r12=%x r13=%x"
+                .formatted(
+                    SeamcallLeaf.of((int) regs.rax & 0xffff).orElseThrow(),
+                    regs.rcx,
+                    regs.rdx,
+                    regs.r8,
+                    regs.r12,
+                    regs.r13)
+            : "";
+    module.seamcall(regs, processor);
+    if (trace.isOn()) {
+      trace.event(
+          "septum_seamcall",
+          "leaf=%s status=%x rcx_out=%x rdx_out=%x"
+              .formatted(operands, regs.rax, regs.rcx, regs.rdx));
+    }
   }
 
   private static long hpa(long pfn) {

@@ -27,7 +27,7 @@ public final class TdxHost {
   public TdxHost(Host host, TdxModuleConfig config) {
     this.host = host;
     this.module = new TdxModule(host.kernel(), config, host.pages().totalPages() * 4096);
-    this.seamcalls = new Seamcalls(module);
+    this.seamcalls = new Seamcalls(module, host.trace());
     this.dpamt =
         config.dynamicPamt()
             ? Dpamt.enabled(host.kernel(), host.pages(), new ModulePamt(seamcalls))

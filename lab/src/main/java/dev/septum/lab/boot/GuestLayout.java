@@ -11,12 +11,17 @@ import dev.septum.tdx.vmm.TdLayout;
 import dev.septum.tdx.vmm.TdLayout.Region;
 
 /** The TD that fits a memory map. */
-final class GuestLayout {
+public final class GuestLayout {
 
   private static final long SIZE_2M = 2L << 20;
   private static final long SIZE_1G = 1L << 30;
   private static final long SIZE_4G = 4L << 30;
   private static final long FIRMWARE_BYTES = 4L << 20;
+
+  /**
+   * RAM of a TD with 48-bit GPAs ends here at the latest; the firmware may have to go behind it.
+   */
+  public static final long MAX_RAM_END = KvmTdx.SHARED_BIT - FIRMWARE_BYTES;
 
   private GuestLayout() {}
 

@@ -115,7 +115,7 @@ class ReportsTest {
             """
             evidence  line 1: [    0.000000] tdx: Guest detected
             TD        4 vCPUs, accepts before the first touch
-            host      6144 MiB, placement seeded by seed 7, Dynamic PAMT on, MapGPA in chunks of 2M
+            host      6144 MiB, placement seeded by seed 7, Dynamic PAMT on, MapGPA chunk 2M
 
             Guest memory: 4191116 KiB
                        start             end           KiB        2M        4K   line  from

@@ -6,6 +6,7 @@ import dev.septum.mmu.AnonymousMemory;
 import dev.septum.mmu.GuestMemfd;
 import dev.septum.mmu.MemoryRegion;
 import dev.septum.mmu.Memslot;
+import dev.septum.mmu.MmuView;
 import dev.septum.tdx.KvmTdx;
 import dev.septum.tdx.RunExit;
 import dev.septum.tdx.TdxCommands;
@@ -121,11 +122,20 @@ public final class Vmm implements AutoCloseable {
     if (exit instanceof RunExit.MapGpa map) {
       vcpu.completeExit(convert(map.gpa(), map.bytes(), map.toPrivate()).code());
     } else if (exit instanceof RunExit.MemoryFault fault) {
-      check("memory conversion", convert(fault.gpa(), fault.bytes(), fault.isPrivate()));
+      convertForFault(vcpu, fault);
     } else if (exit instanceof RunExit.Failed failed) {
       throw new VmmException(
           "KVM_RUN of vCPU %d: %s, %s".formatted(vcpu.id(), failed.error(), failed.reason()));
     }
+  }
+
+  /** Makes memory what the guest took it for; what it is already cannot be put right that way. */
+  private void convertForFault(VcpuTdx vcpu, RunExit.MemoryFault fault) {
+    if (new MmuView(kvm.mmu()).isPrivate(fault.gpa() >>> 12) == fault.isPrivate()) {
+      throw new VmmException(
+          "KVM_RUN of vCPU %d: no memory behind GPA 0x%x".formatted(vcpu.id(), fault.gpa()));
+    }
+    check("memory conversion", convert(fault.gpa(), fault.bytes(), fault.isPrivate()));
   }
 
   /**
