@@ -1,5 +1,6 @@
 package dev.septum.mmu;
 
+import static java.util.Objects.requireNonNull;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.mockito.Mockito.spy;
 
@@ -14,6 +15,7 @@ import dev.septum.kvm.GfnRange;
 import dev.septum.kvm.Host;
 import dev.septum.kvm.Kvm;
 import dev.septum.kvm.PageLevel;
+import dev.septum.kvm.Splat;
 import dev.septum.kvm.TraceSink;
 import dev.septum.kvm.Vcpu;
 import dev.septum.kvm.VmStat;
@@ -24,6 +26,7 @@ import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A VM on a host of 8 GiB, with one vCPU whose roots are loaded. Trace events and ops are kept in
@@ -54,6 +57,7 @@ final class TestVm extends Kvm {
   final MmuView view;
   final VcpuMmu vcpu;
   private final List<GuestMemfd> gmems = new ArrayList<>();
+  private @Nullable String expectedBug;
 
   private static final class TestVcpu extends Vcpu {
     TestVcpu(Kvm kvm, int id) {
@@ -162,8 +166,7 @@ final class TestVm extends Kvm {
   private Memslot add(MemoryRegion region) {
     assertThat(mmu.memory().setRegion(region)).isEqualTo(Errno.OK);
     Memslot slot = mmu.memslots().byId(region.slot());
-    assertThat(slot).isNotNull();
-    return java.util.Objects.requireNonNull(slot);
+    return requireNonNull(slot);
   }
 
   private int nextSlot() {
@@ -235,6 +238,16 @@ final class TestVm extends Kvm {
     return at(root, gfn, level, LockMode.SHARED, TdpIter::oldSpte);
   }
 
+  /** What a hardware walk for the gfn ends at, read without mmu_lock. */
+  long peek(MmuPage root, long gfn) {
+    kernel().rcu().readLock();
+    try {
+      return TdpIter.lastEntry(mmu, root, gfn).oldSpte();
+    } finally {
+      kernel().rcu().readUnlock();
+    }
+  }
+
   State state() {
     return new State(
         view.dump(), stats().toMap(), pages().census(), pages().objects(), ops.leafs());
@@ -259,14 +272,25 @@ final class TestVm extends Kvm {
     Map<Long, PageLevel> mirror = new TreeMap<>();
     view.mirrorLeafs().forEach(leaf -> mirror.put(leaf.gfn(), leaf.level()));
     assertThat(ops.leafs()).isEqualTo(mirror);
-    assertThat(isBugged()).as("bugged: %s", splat()).isFalse();
+    assertThat(bug()).isEqualTo(expectedBug);
+  }
+
+  private @Nullable String bug() {
+    Splat found = splat();
+    return found == null ? null : found.expression();
+  }
+
+  /** The VM must be bugged for that reason, now and for the rest of the test. */
+  void assertBugged(String expression) {
+    assertThat(bug()).isEqualTo(expression);
+    expectedBug = expression;
   }
 
   /** The state is sound, and when the VM is gone nothing of it is left. */
   void assertSoundAndDestroy() {
     assertSound();
     destroy();
-    assertThat(isBugged()).as("bugged: %s", splat()).isFalse();
+    assertThat(bug()).isEqualTo(expectedBug);
     assertNothingLeft();
   }
 
