@@ -42,6 +42,9 @@ public final class KvmMmu {
   private final List<VcpuMmu> vcpus = new ArrayList<>();
   private volatile long gfnDirectBits;
 
+  /** {@code mmu_valid_gen}, 0 or 1: which of two generations the roots are of. slots_lock held. */
+  private int validGeneration;
+
   /**
    * An MMU without memory.
    *
@@ -227,7 +230,8 @@ public final class KvmMmu {
     kvm.slotsLock().assertHeld();
     kvm.mmuLock().lock(LockMode.EXCLUSIVE);
     try {
-      trace.zapAllFast(1);
+      trace.zapAllFast(validGeneration);
+      validGeneration ^= 1;
       roots.invalidate(EnumSet.of(RootKind.DIRECT));
     } finally {
       kvm.mmuLock().unlock(LockMode.EXCLUSIVE);
