@@ -33,7 +33,7 @@ public final class KvmMmu {
   private final Stats<SplitCause> splits;
   private final MmuTrace trace;
   private final MmuInvalidate invalidate;
-  private final Memslots memslots = new Memslots();
+  private final Memslots memslots;
   private final MemoryAttributes attributes;
   private final SpteChanges changes;
   private final TdpRoots roots;
@@ -58,6 +58,7 @@ public final class KvmMmu {
     this.splits = new Stats<>(kvm.kernel(), SplitCause.class);
     this.trace = new MmuTrace(kvm.host().trace(), params.format());
     this.invalidate = new MmuInvalidate(kvm);
+    this.memslots = new Memslots(kvm.type().hasPrivateMemory() ? 1 : 2);
     this.attributes = new MemoryAttributes(kvm.kernel());
     this.changes = new SpteChanges(this);
     this.roots = new TdpRoots(this);
