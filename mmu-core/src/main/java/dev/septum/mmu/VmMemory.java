@@ -149,13 +149,13 @@ public final class VmMemory {
    * is returned and neither attributes nor mapped pages have changed.
    */
   public Errno setAttributes(GfnRange range, boolean isPrivate) {
-    mmu.trace().setMemAttributes(range, isPrivate ? 8 : 0);
-    if (!kvm.type().hasPrivateMemory() || range.isEmpty() || range.end() > mmu.maxGfnPlusOne()) {
-      return Errno.EINVAL;
-    }
     if (kvm.isBugged()) {
       return Errno.EIO;
     }
+    if (!kvm.type().hasPrivateMemory() || range.isEmpty() || range.end() > mmu.maxGfnPlusOne()) {
+      return Errno.EINVAL;
+    }
+    mmu.trace().setMemAttributes(range, isPrivate ? 8 : 0);
     kvm.slotsLock().lock();
     try {
       if (mmu.attributes().isUniform(range, isPrivate)) {
