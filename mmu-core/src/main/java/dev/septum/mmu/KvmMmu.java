@@ -194,21 +194,34 @@ public final class KvmMmu {
     kvm.mmuLock().assertHeld(LockMode.EXCLUSIVE);
     boolean flush = false;
     for (MmuPage root : roots.matching(kinds)) {
-      flush |= zapLeafs(root, range);
+      flush = zapLeafs(root, range, flush);
     }
     return flush;
   }
 
-  /** {@code tdp_mmu_zap_leafs}: tables stay; a leaf that sticks out of the range goes whole. */
-  private boolean zapLeafs(MmuPage root, GfnRange range) {
-    boolean flush = false;
+  /**
+   * {@code tdp_mmu_zap_leafs}: tables stay; a leaf that sticks out of the range goes whole.
+   *
+   * @param pendingFlush whether an earlier zap still waits for its flush
+   * @return whether a flush must follow
+   */
+  private boolean zapLeafs(MmuPage root, GfnRange range, boolean pendingFlush) {
+    boolean flush = pendingFlush;
     SpteWriter writer = SpteWriter.forMode(this, LockMode.EXCLUSIVE);
     kvm.kernel().rcu().readLock();
     try {
       TdpIter iter = new TdpIter(this, root, PageLevel.LEVEL_4K, range.start(), range.end());
       for (; iter.isValid(); iter.next()) {
-        if (iter.condResched(LockMode.EXCLUSIVE)
-            || !format().isPresentLeaf(iter.oldSpte(), iter.level())) {
+        if (iter.needResched()) {
+          if (flush) {
+            // Whoever gets the lock now must not meet a guest that still uses what was zapped.
+            kvm.flushRemoteTlbs();
+            flush = false;
+          }
+          iter.resched(LockMode.EXCLUSIVE);
+          continue;
+        }
+        if (!format().isPresentLeaf(iter.oldSpte(), iter.level())) {
           continue;
         }
         writer.set(iter, SpteFormat.NONPRESENT);
