@@ -16,6 +16,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -54,7 +55,12 @@ public final class GuestMemfd {
   private final Mutex invalidateLock;
   private final Mutex folioLock;
   private final Map<Long, Block> blocks = new HashMap<>();
+
+  /** Who maps which part; read and written under invalidateLock. */
   private final List<Binding> bindings = new ArrayList<>();
+
+  /** Set when the last descriptor went. Under folioLock. */
+  private boolean released;
 
   GuestMemfd(Kernel kernel, PageAllocator allocator, long frames, PageLevel folioLevel) {
     checkArgument(frames > 0, "a guest_memfd needs at least one frame, not %s", frames);
@@ -74,15 +80,26 @@ public final class GuestMemfd {
 
   /** Gives the file's frames of a slot to a VM. slots_lock held. */
   void bind(KvmMmu mmu, Memslot slot) {
-    bindings.add(new Binding(mmu, slot));
+    withInvalidateLock(() -> bindings.add(new Binding(mmu, slot)));
   }
 
+  /** Undoes {@link #bind}; waits until no hole is being punched. slots_lock held. */
   void unbind(KvmMmu mmu, Memslot slot) {
-    bindings.remove(new Binding(mmu, slot));
+    withInvalidateLock(() -> bindings.remove(new Binding(mmu, slot)));
+  }
+
+  private void withInvalidateLock(Runnable body) {
+    invalidateLock.lock();
+    try {
+      body.run();
+    } finally {
+      invalidateLock.unlock();
+    }
   }
 
   /**
-   * The frame at an offset, allocated if there is none yet ({@code kvm_gmem_get_pfn}). May sleep.
+   * The frame at an offset, allocated if there is none yet ({@code kvm_gmem_get_pfn}); EFAULT
+   * outside the file, or when it was released. May sleep.
    */
   Lookup getPfn(long index) {
     if (index < 0 || index >= frames) {
@@ -90,6 +107,9 @@ public final class GuestMemfd {
     }
     folioLock.lock();
     try {
+      if (released) {
+        return Lookup.failed(Errno.EFAULT);
+      }
       Block block = blocks.computeIfAbsent(index / 512, i -> new Block());
       if (block.pages == null && block.folio == PageAllocator.NO_PAGE) {
         allocFolio(block, index / 512);
@@ -172,11 +192,14 @@ public final class GuestMemfd {
 
   /** The last descriptor goes: everything is unmapped and freed ({@code kvm_gmem_release}). */
   public void release() {
+    folioLock.lock();
+    released = true;
+    folioLock.unlock();
     Errno error = punchHole(0, frames);
     if (error.isError()) {
       throw new IllegalStateException("releasing the whole file needed a split: " + error);
     }
-    bindings.clear();
+    withInvalidateLock(bindings::clear);
   }
 
   private interface VmStep {
@@ -193,7 +216,9 @@ public final class GuestMemfd {
             .filter(b -> !b.gfns.isEmpty())
             .collect(
                 Collectors.groupingBy(
-                    BoundRange::mmu, Collectors.mapping(BoundRange::gfns, Collectors.toList())));
+                    BoundRange::mmu,
+                    LinkedHashMap::new,
+                    Collectors.mapping(BoundRange::gfns, Collectors.toList())));
     for (Map.Entry<KvmMmu, List<GfnRange>> vm : byVm.entrySet()) {
       Errno error = vm.getKey().withMmuLock(() -> step.run(vm.getKey(), vm.getValue()));
       if (error.isError()) {

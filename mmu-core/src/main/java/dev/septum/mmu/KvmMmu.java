@@ -33,7 +33,7 @@ public final class KvmMmu {
   private final Stats<SplitCause> splits;
   private final MmuTrace trace;
   private final MmuInvalidate invalidate;
-  private final Memslots memslots = new Memslots();
+  private final Memslots memslots;
   private final MemoryAttributes attributes;
   private final SpteChanges changes;
   private final TdpRoots roots;
@@ -41,6 +41,9 @@ public final class KvmMmu {
   private final VmMemory memory;
   private final List<VcpuMmu> vcpus = new ArrayList<>();
   private volatile long gfnDirectBits;
+
+  /** {@code mmu_valid_gen}, 0 or 1: which of two generations the roots are of. slots_lock held. */
+  private int validGeneration;
 
   /**
    * An MMU without memory.
@@ -55,6 +58,7 @@ public final class KvmMmu {
     this.splits = new Stats<>(kvm.kernel(), SplitCause.class);
     this.trace = new MmuTrace(kvm.host().trace(), params.format());
     this.invalidate = new MmuInvalidate(kvm);
+    this.memslots = new Memslots(kvm.type().hasPrivateMemory() ? 1 : 2);
     this.attributes = new MemoryAttributes(kvm.kernel());
     this.changes = new SpteChanges(this);
     this.roots = new TdpRoots(this);
@@ -190,21 +194,34 @@ public final class KvmMmu {
     kvm.mmuLock().assertHeld(LockMode.EXCLUSIVE);
     boolean flush = false;
     for (MmuPage root : roots.matching(kinds)) {
-      flush |= zapLeafs(root, range);
+      flush = zapLeafs(root, range, flush);
     }
     return flush;
   }
 
-  /** {@code tdp_mmu_zap_leafs}: tables stay; a leaf that sticks out of the range goes whole. */
-  private boolean zapLeafs(MmuPage root, GfnRange range) {
-    boolean flush = false;
+  /**
+   * {@code tdp_mmu_zap_leafs}: tables stay; a leaf that sticks out of the range goes whole.
+   *
+   * @param pendingFlush whether an earlier zap still waits for its flush
+   * @return whether a flush must follow
+   */
+  private boolean zapLeafs(MmuPage root, GfnRange range, boolean pendingFlush) {
+    boolean flush = pendingFlush;
     SpteWriter writer = SpteWriter.forMode(this, LockMode.EXCLUSIVE);
     kvm.kernel().rcu().readLock();
     try {
       TdpIter iter = new TdpIter(this, root, PageLevel.LEVEL_4K, range.start(), range.end());
       for (; iter.isValid(); iter.next()) {
-        if (iter.condResched(LockMode.EXCLUSIVE)
-            || !format().isPresentLeaf(iter.oldSpte(), iter.level())) {
+        if (iter.needResched()) {
+          if (flush) {
+            // Whoever gets the lock now must not meet a guest that still uses what was zapped.
+            kvm.flushRemoteTlbs();
+            flush = false;
+          }
+          iter.resched(LockMode.EXCLUSIVE);
+          continue;
+        }
+        if (!format().isPresentLeaf(iter.oldSpte(), iter.level())) {
           continue;
         }
         writer.set(iter, SpteFormat.NONPRESENT);
@@ -227,7 +244,8 @@ public final class KvmMmu {
     kvm.slotsLock().assertHeld();
     kvm.mmuLock().lock(LockMode.EXCLUSIVE);
     try {
-      trace.zapAllFast(1);
+      trace.zapAllFast(validGeneration);
+      validGeneration ^= 1;
       roots.invalidate(EnumSet.of(RootKind.DIRECT));
     } finally {
       kvm.mmuLock().unlock(LockMode.EXCLUSIVE);

@@ -10,16 +10,24 @@ import org.jspecify.annotations.Nullable;
 /**
  * The memslots of a VM. Read without a lock from one immutable list; replaced under slots_lock.
  *
- * <p>One address space: TDs and SNP guests have no SMM.
+ * <p>The first address space only: nothing here runs in SMM.
  */
 public final class Memslots {
 
   /** One state of the slots, in order of their gfns. */
   private record Generation(long number, ImmutableList<Memslot> slots) {}
 
+  private final int addressSpaces;
   private volatile Generation current = new Generation(0, ImmutableList.of());
 
-  Memslots() {}
+  /**
+   * No slots.
+   *
+   * @param addressSpaces how many the VM has: each change advances the generation by as much
+   */
+  Memslots(int addressSpaces) {
+    this.addressSpaces = addressSpaces;
+  }
 
   /** The slot around a gfn, or null ({@code gfn_to_memslot}). */
   public @Nullable Memslot find(long gfn) {
@@ -67,6 +75,6 @@ public final class Memslots {
         change.apply(current.slots).stream()
             .sorted(Comparator.comparingLong(s -> s.gfns().start()))
             .collect(ImmutableList.toImmutableList());
-    current = new Generation(current.number + 1, next);
+    current = new Generation(current.number + addressSpaces, next);
   }
 }

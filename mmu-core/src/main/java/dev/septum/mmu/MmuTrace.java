@@ -84,19 +84,18 @@ final class MmuTrace {
     }
   }
 
-  void fastPageFault(
-      int vcpu, PageFault fault, long sptePa, long oldSpte, long newSpte, RetPf result) {
+  void fastPageFault(int vcpu, PageFault fault, TdpIter iter, RetPf result) {
     if (sink.isOn()) {
       sink.event(
           "fast_page_fault",
-          "vcpu %d gva %x error_code %s sptep %016x old %#x new %#x spurious %d fixed %d"
+          "vcpu %d gva %x error_code %s sptep %016x old %#x new %x spurious %d fixed %d"
               .formatted(
                   vcpu,
                   fault.gpa(),
                   PageFault.errorCodeText(fault.errorCode()),
-                  sptePa,
-                  oldSpte,
-                  newSpte,
+                  iter.sptePa(),
+                  iter.oldSpte(),
+                  iter.currentSpte(),
                   result == RetPf.SPURIOUS ? 1 : 0,
                   result == RetPf.FIXED ? 1 : 0));
     }

@@ -20,7 +20,8 @@ public final class PageFault {
   /** The guest took the page to be private. */
   public static final long PRIVATE = 1L << 49;
 
-  private static final long NO_PFN = -1;
+  /** What the pfn is while there is none ({@code KVM_PFN_NOSLOT}). */
+  private static final long NO_PFN = 1L << 63;
 
   private record Flag(long bit, String name) {}
 

@@ -108,14 +108,13 @@ final class PageFaultMapper {
                 fault.pfn(),
                 new LeafTraits(fault.isMapWritable(), fault.isPrefetch(), false),
                 iter.level() == PageLevel.LEVEL_4K || !mmu.isNxHugePages());
-    if (newSpte == old) {
-      return RetPf.SPURIOUS;
-    }
-    if (writer.set(iter, newSpte).isError()) {
-      return RetPf.RETRY;
-    }
-    if (format.isPresentTable(old, iter.level())) {
-      kvm.flushRemoteTlbs();
+    if (newSpte != old) {
+      if (writer.set(iter, newSpte).isError()) {
+        return RetPf.RETRY;
+      }
+      if (format.isPresentTable(old, iter.level())) {
+        kvm.flushRemoteTlbs();
+      }
     }
     if (mmio) {
       vcpu.vcpu().stats().increment(VcpuStat.PF_MMIO_SPTE_CREATED);
@@ -123,6 +122,6 @@ final class PageFaultMapper {
       return RetPf.EMULATE;
     }
     mmu.trace().setSpte(iter);
-    return RetPf.FIXED;
+    return newSpte == old ? RetPf.SPURIOUS : RetPf.FIXED;
   }
 }

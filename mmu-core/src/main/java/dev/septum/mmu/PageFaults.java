@@ -161,17 +161,16 @@ final class PageFaults {
     try {
       RetPf result = RetPf.INVALID;
       @Nullable TdpIter iter = null;
-      long newSpte = 0;
       for (int attempt = 0; attempt < FAST_ATTEMPTS; attempt++) {
         iter = TdpIter.lastEntry(mmu, vcpu.directRoot(), fault.gfn());
         if (!format.isPresentLeaf(iter.oldSpte(), iter.level())) {
           break;
         }
-        newSpte = fixed(fault, iter);
         if (format.isAccessAllowed(fault, iter.oldSpte())) {
           result = RetPf.SPURIOUS;
           break;
         }
+        long newSpte = fixed(fault, iter);
         if (newSpte == iter.oldSpte() || !format.isAccessAllowed(fault, newSpte)) {
           break;
         }
@@ -183,8 +182,7 @@ final class PageFaults {
         }
       }
       if (iter != null) {
-        mmu.trace()
-            .fastPageFault(vcpu.vcpu().id(), fault, iter.sptePa(), iter.oldSpte(), newSpte, result);
+        mmu.trace().fastPageFault(vcpu.vcpu().id(), fault, iter, result);
       }
       if (result != RetPf.INVALID) {
         vcpu.vcpu().stats().increment(VcpuStat.PF_FAST);

@@ -139,12 +139,22 @@ final class TdpIter {
    * ({@code tdp_mmu_iter_cond_resched}); the caller must then {@code continue}.
    */
   boolean condResched(LockMode mode) {
-    if (cursor == yieldedGfn || !mmu.kvm().mmuLock().needBreak()) {
-      return false;
+    boolean needResched = needResched();
+    if (needResched) {
+      resched(mode);
     }
+    return needResched;
+  }
+
+  /** Whether somebody waits for mmu_lock, and the walk got on since it last dropped the lock. */
+  boolean needResched() {
+    return cursor != yieldedGfn && mmu.kvm().mmuLock().needBreak();
+  }
+
+  /** Drops and takes mmu_lock again; the caller must then {@code continue}. */
+  void resched(LockMode mode) {
     mmu.counters().increment(MmuCounter.LOCK_DROPS_RESCHED);
     withoutMmuLock(mode, mmu.kvm().kernel()::condResched);
-    return true;
   }
 
   /**

@@ -10,6 +10,7 @@ import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Set;
+import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
 /** The ioctls that shape a VM's memory. Each takes slots_lock; no lock held on entry. */
@@ -102,6 +103,7 @@ public final class VmMemory {
   private void replace(@Nullable Memslot old, @Nullable Memslot next) {
     if (old != null) {
       old.invalidate();
+      mmu.memslots().update(UnaryOperator.identity());
       zapSlot(old);
       GuestMemfd gmem = old.gmem();
       if (gmem != null) {
@@ -147,13 +149,13 @@ public final class VmMemory {
    * is returned and neither attributes nor mapped pages have changed.
    */
   public Errno setAttributes(GfnRange range, boolean isPrivate) {
-    mmu.trace().setMemAttributes(range, isPrivate ? 8 : 0);
-    if (!kvm.type().hasPrivateMemory() || range.isEmpty() || range.end() > mmu.maxGfnPlusOne()) {
-      return Errno.EINVAL;
-    }
     if (kvm.isBugged()) {
       return Errno.EIO;
     }
+    if (!kvm.type().hasPrivateMemory() || range.isEmpty() || range.end() > mmu.maxGfnPlusOne()) {
+      return Errno.EINVAL;
+    }
+    mmu.trace().setMemAttributes(range, isPrivate ? 8 : 0);
     kvm.slotsLock().lock();
     try {
       if (mmu.attributes().isUniform(range, isPrivate)) {
