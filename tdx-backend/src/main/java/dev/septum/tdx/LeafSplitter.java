@@ -54,10 +54,8 @@ final class LeafSplitter {
       return supply.error();
     }
     long guestPfn = kvm.mmu().format().pfn(oldMirrorSpte);
-    Errno error =
-        blocking
-            ? blockAndDemote(gfn, guestPfn, septPage, supply.guestPair())
-            : errnoOf("TDH_MEM_PAGE_DEMOTE", demote(gfn, guestPfn, septPage, supply.guestPair()));
+    Supplier<SeamRegs> demote = () -> demote(gfn, guestPfn, septPage, supply.guestPair());
+    Errno error = blocking ? blockAndDemote(gfn, demote) : demoteAsItIs(demote, mode);
     if (error.isError()) {
       kvm.splitCache().giveBack(supply, septPage);
       kvm.counters().increment(TdxCounter.SPLITS_UNDONE);
@@ -68,14 +66,19 @@ final class LeafSplitter {
     return Errno.OK;
   }
 
-  private Errno blockAndDemote(long gfn, long guestPfn, long septPage, @Nullable PagePair pair) {
+  /** Only under the write lock can vCPUs be kept out of a busy leaf's way. */
+  private Errno demoteAsItIs(Supplier<SeamRegs> demote, LockMode mode) {
+    SeamRegs result = mode == LockMode.EXCLUSIVE ? kvm.noVcpus().call(demote) : demote.get();
+    return errnoOf("TDH_MEM_PAGE_DEMOTE", result);
+  }
+
+  private Errno blockAndDemote(long gfn, Supplier<SeamRegs> demote) {
     Errno error = errnoOf("TDH_MEM_RANGE_BLOCK", tracking.block(gfn, LEVEL));
     if (error.isError()) {
       return error;
     }
     error = errnoOf("TDH_MEM_TRACK", tracking.track());
     if (!error.isError()) {
-      Supplier<SeamRegs> demote = () -> demote(gfn, guestPfn, septPage, pair);
       error = errnoOf("TDH_MEM_PAGE_DEMOTE", kvm.noVcpus().call(demote));
     }
     if (error.isError()) {

@@ -1,0 +1,3 @@
+/** Tests of KVM's TDX side. */
+@org.jspecify.annotations.NullMarked
+package dev.septum.tdx;
