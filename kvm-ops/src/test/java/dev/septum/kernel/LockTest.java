@@ -284,13 +284,18 @@ class LockTest {
             "kvm_lock",
             "slots_lock",
             "gmem_invalidate_lock",
+            "gmem_folio_lock",
             "mmu_lock",
             "tdp_mmu_pages_lock",
             "prealloc_split_cache_lock",
             "pamt_lock");
     assertThat(LockClass.values())
         .filteredOn(LockClass::mayHolderSleep)
-        .containsExactly(LockClass.KVM_LOCK, LockClass.SLOTS_LOCK, LockClass.GMEM_INVALIDATE_LOCK);
+        .containsExactly(
+            LockClass.KVM_LOCK,
+            LockClass.SLOTS_LOCK,
+            LockClass.GMEM_INVALIDATE_LOCK,
+            LockClass.GMEM_FOLIO_LOCK);
   }
 
   private KernelThread spawnHolder(LockMode mode) {
