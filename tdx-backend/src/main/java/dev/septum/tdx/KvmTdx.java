@@ -26,6 +26,8 @@ public final class KvmTdx extends Kvm {
   private final KvmMmu mmu;
   private final SplitCache splitCache;
   private final NoVcpus noVcpus;
+  private final SecureEpt secureEpt;
+  private final LeafSplitter leafSplitter;
   private final Stats<TdxCounter> counters;
   private final SharedWord waitForSeptZap;
   private final long mapGpaMaxLen;
@@ -50,6 +52,8 @@ public final class KvmTdx extends Kvm {
     this.mmu = new KvmMmu(this, MmuParams.of(SpteFormat.eptForTd()), hostMm);
     this.splitCache = new SplitCache(this);
     this.noVcpus = new NoVcpus(this);
+    this.secureEpt = new SecureEpt(this);
+    this.leafSplitter = new LeafSplitter(this);
     this.counters = new Stats<>(kernel(), TdxCounter.class);
     this.waitForSeptZap = kernel().word(0);
     this.mapGpaMaxLen = mapGpaMaxLen;
@@ -130,6 +134,14 @@ public final class KvmTdx extends Kvm {
 
   SplitCache splitCache() {
     return splitCache;
+  }
+
+  SecureEpt secureEpt() {
+    return secureEpt;
+  }
+
+  LeafSplitter leafSplitter() {
+    return leafSplitter;
   }
 
   NoVcpus noVcpus() {

@@ -11,7 +11,6 @@ import org.jspecify.annotations.Nullable;
  */
 final class MapGpa {
 
-  static final long SUBFUNCTION = Vmcalls.MAP_GPA;
   private static final long GPA_LIMIT = KvmTdx.SHARED_BIT;
 
   private final VcpuTdx vcpu;

@@ -39,12 +39,8 @@ public final class TdInvariants {
     check.checkModule();
     check.checkPamt();
     check.checkPages();
-    host(tds).kernel().locks().assertNoneHeld("a check of all invariants");
+    tds.get(0).kernel().locks().assertNoneHeld("a check of all invariants");
     return check.found;
-  }
-
-  private static dev.septum.kvm.Host host(List<KvmTdx> tds) {
-    return tds.get(0).host();
   }
 
   private record Mapping(long gpa, int level, long hpa) {}

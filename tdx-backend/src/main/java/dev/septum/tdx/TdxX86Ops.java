@@ -16,28 +16,28 @@ final class TdxX86Ops implements KvmX86Ops {
 
   @Override
   public Errno linkExternalSpt(Kvm kvm, long gfn, PageLevel level, long externalSpt) {
-    return new SecureEpt(KvmTdx.of(kvm)).link(gfn, level, externalSpt);
+    return KvmTdx.of(kvm).secureEpt().link(gfn, level, externalSpt);
   }
 
   @Override
   public Errno setExternalSpte(Kvm kvm, long gfn, PageLevel level, long mirrorSpte) {
-    return new SecureEpt(KvmTdx.of(kvm)).map(gfn, level, mirrorSpte);
+    return KvmTdx.of(kvm).secureEpt().map(gfn, level, mirrorSpte);
   }
 
   @Override
   public Errno splitExternalSpte(
       Kvm kvm, long gfn, PageLevel level, long oldMirrorSpte, long newExternalSpt, LockMode mode) {
-    return new LeafSplitter(KvmTdx.of(kvm)).split(gfn, level, oldMirrorSpte, newExternalSpt, mode);
+    return KvmTdx.of(kvm).leafSplitter().split(gfn, level, oldMirrorSpte, newExternalSpt, mode);
   }
 
   @Override
   public void removeExternalSpte(Kvm kvm, long gfn, PageLevel level, long oldMirrorSpte) {
-    new SecureEpt(KvmTdx.of(kvm)).remove(gfn, level, oldMirrorSpte);
+    KvmTdx.of(kvm).secureEpt().remove(gfn, level, oldMirrorSpte);
   }
 
   @Override
   public Errno freeExternalSpt(Kvm kvm, long gfn, PageLevel level, long externalSpt) {
-    return new SecureEpt(KvmTdx.of(kvm)).reclaimTable(externalSpt);
+    return KvmTdx.of(kvm).secureEpt().reclaimTable(externalSpt);
   }
 
   @Override

@@ -87,7 +87,7 @@ final class VcpuRun implements LogicalProcessor {
 
   private @Nullable RunExit handleVmcall() {
     vcpu.stats().increment(VcpuStat.HYPERCALLS);
-    if (regs.r10 == 0 && regs.r11 == MapGpa.SUBFUNCTION) {
+    if (regs.r10 == 0 && regs.r11 == Vmcalls.MAP_GPA) {
       return mapGpa.start(regs);
     }
     if (regs.r10 == 0 && regs.r11 == Vmcalls.HLT) {
