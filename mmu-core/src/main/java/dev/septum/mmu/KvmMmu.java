@@ -180,23 +180,27 @@ public final class KvmMmu {
    */
   public Errno splitCrossBoundaryLeafs(GfnRange range, LockMode mode, SplitCause cause) {
     kvm.mmuLock().assertHeld(mode);
-    for (MmuPage root : roots.valid(EnumSet.of(GfnKind.PRIVATE))) {
-      Errno error = HugePageSplitter.splitCrossing(this, root, range, mode, cause);
-      if (error.isError()) {
-        return error;
-      }
-    }
-    return Errno.OK;
+    Errno[] error = {Errno.OK};
+    roots.forEach(
+        roots.valid(EnumSet.of(GfnKind.PRIVATE)),
+        root -> {
+          error[0] = HugePageSplitter.splitCrossing(this, root, range, mode, cause);
+          return !error[0].isError();
+        });
+    return error[0];
   }
 
   /** Drops the leafs in a range; true if TLBs must be flushed ({@code kvm_unmap_gfn_range}). */
   boolean unmap(GfnRange range, Set<GfnKind> kinds) {
     kvm.mmuLock().assertHeld(LockMode.EXCLUSIVE);
-    boolean flush = false;
-    for (MmuPage root : roots.matching(kinds)) {
-      flush = zapLeafs(root, range, flush);
-    }
-    return flush;
+    boolean[] flush = {false};
+    roots.forEach(
+        roots.matching(kinds),
+        root -> {
+          flush[0] = zapLeafs(root, range, flush[0]);
+          return true;
+        });
+    return flush[0];
   }
 
   /**

@@ -8,6 +8,7 @@ import dev.septum.kvm.Kvm;
 import dev.septum.kvm.PageLevel;
 import java.util.List;
 import java.util.Set;
+import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -43,6 +44,24 @@ final class TdpRoots {
   /** The roots that map what the filter asks for, invalid ones that are still in use included. */
   List<MmuPage> matching(Set<GfnKind> kinds) {
     return roots.stream().filter(r -> matches(r, kinds)).toList();
+  }
+
+  /**
+   * Visits roots one by one until a visitor answers false. A reference is held on each while it is
+   * visited: the visitor may drop mmu_lock, and the root's last user go meanwhile.
+   */
+  void forEach(List<MmuPage> some, Predicate<MmuPage> visitor) {
+    for (MmuPage root : some) {
+      if (tryGet(root)) {
+        try {
+          if (!visitor.test(root)) {
+            return;
+          }
+        } finally {
+          put(root);
+        }
+      }
+    }
   }
 
   private boolean matches(MmuPage root, Set<GfnKind> kinds) {
