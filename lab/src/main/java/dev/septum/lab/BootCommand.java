@@ -38,10 +38,7 @@ import picocli.CommandLine.TypeConversionException;
  */
 @Command(
     name = "boot",
-    description = {
-      "Read the boot log of a TDX guest, build that TD on the emulator, boot it,",
-      "and report what the host did."
-    },
+    description = "Boots the TDX guest of a boot log and reports what the host did.",
     mixinStandardHelpOptions = true,
     versionProvider = Septum.Version.class,
     sortOptions = false,
