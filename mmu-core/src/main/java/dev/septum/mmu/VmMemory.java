@@ -79,11 +79,11 @@ public final class VmMemory {
             || (kvm.type().hasPrivateMemory()
                 && !region.readOnly()
                 && region.gmemOffset() >= 0
-                && region.gmemOffset() + region.pages() <= gmem.frames());
+                && region.gmemOffset() <= gmem.frames() - region.pages());
     long last = region.baseGfn() + region.pages() - 1;
     return region.slot() >= 0
         && region.baseGfn() >= 0
-        && region.pages() > 0
+        && last >= region.baseGfn()
         && last < mmu.maxGfnPlusOne()
         && (last & mmu.gfnDirectBits()) == 0
         && region.hva() % 4096 == 0
