@@ -66,6 +66,10 @@ public final class VmMemory {
     if (mmu.memslots().overlapping(gfns).stream().anyMatch(s -> s != old)) {
       return Errno.EEXIST;
     }
+    GuestMemfd gmem = region.gmem();
+    if (gmem != null && gmem.isBound(mmu, GfnRange.ofPages(region.gmemOffset(), region.pages()))) {
+      return Errno.EINVAL;
+    }
     if (old == null || old.region().baseGfn() != region.baseGfn()) {
       replace(old, new Memslot(kvm.kernel(), region));
     }
