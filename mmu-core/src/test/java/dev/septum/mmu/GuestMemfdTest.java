@@ -280,31 +280,43 @@ class GuestMemfdTest {
     }
 
     @Test
-    void slotDeletedDuringAHolePunch_leavesTheInvalidationBalanced() {
+    void slotDeletedDuringAHolePunch_keepsItsBindingUntilTheInvalidationEnded() {
       GuestMemfd gmem = vm.addPrivate(GFN, 0x200, HUGE);
       vm.map(GFN, TestVm.PRIVATE_WRITE);
       List<KernelThread> deleter = new ArrayList<>();
+      List<Boolean> slotThere = new ArrayList<>();
+      doAnswer(call -> deleter.isEmpty())
+          .when(vm.ops)
+          .needTopupExternalPerVmSplitCache(any(), any());
       doAnswer(
               call -> {
-                deleter.add(
-                    vm.kernel()
-                        .spawn(
-                            "deleter",
-                            () ->
-                                assertThat(vm.mmu.memory().setRegion(MemoryRegion.delete(0)))
-                                    .isEqualTo(Errno.OK)));
-                Signal.awaitUntil(vm.mmuLock()::needBreak, "the deleter at mmu_lock");
-                return call.callRealMethod();
+                deleter.add(vm.kernel().spawn("deleter", this::deleteSlot));
+                Signal.awaitUntil(() -> vm.ops.leafs().isEmpty(), "the deleter to zap the slot");
+                slotThere.add(slotStays());
+                return Errno.OK;
               })
           .when(vm.ops)
-          .splitExternalSpte(any(), anyLong(), any(), anyLong(), anyLong(), any());
+          .topupExternalPerVmSplitCache(any(), any());
 
       assertThat(gmem.punchHole(5, 6)).isEqualTo(Errno.OK);
       deleter.get(0).join();
 
+      assertThat(slotThere).containsExactly(true);
+      assertThat(vm.mmu.memslots().byId(0)).isNull();
       assertThat(vm.mmu.invalidate().isInProgress()).isFalse();
-      assertThat(vm.view.mirrorLeafs()).isEmpty();
       assertGuestMemory(511);
+    }
+
+    private void deleteSlot() {
+      assertThat(vm.mmu.memory().setRegion(MemoryRegion.delete(0))).isEqualTo(Errno.OK);
+    }
+
+    /** Gives the deleter every chance to go on; it must be waiting for the file. */
+    private boolean slotStays() {
+      for (int i = 0; i < 100_000 && vm.mmu.memslots().byId(0) != null; i++) {
+        vm.kernel().condResched();
+      }
+      return vm.mmu.memslots().byId(0) != null;
     }
 
     @Test
