@@ -83,6 +83,21 @@ public final class GuestMemfd {
     withInvalidateLock(() -> bindings.add(new Binding(mmu, slot)));
   }
 
+  /** Whether a slot of the VM has one of the frames already. slots_lock of the VM held. */
+  boolean isBound(KvmMmu mmu, GfnRange fileFrames) {
+    invalidateLock.lock();
+    try {
+      return bindings.stream()
+          .anyMatch(b -> b.mmu == mmu && boundFrames(b.slot).overlaps(fileFrames));
+    } finally {
+      invalidateLock.unlock();
+    }
+  }
+
+  private static GfnRange boundFrames(Memslot slot) {
+    return GfnRange.ofPages(slot.region().gmemOffset(), slot.gfns().pages());
+  }
+
   /** Undoes {@link #bind}; waits until no hole is being punched. slots_lock held. */
   void unbind(KvmMmu mmu, Memslot slot) {
     withInvalidateLock(() -> bindings.remove(new Binding(mmu, slot)));
@@ -231,8 +246,7 @@ public final class GuestMemfd {
   private record BoundRange(KvmMmu mmu, GfnRange gfns) {}
 
   private static GfnRange boundPart(Memslot slot, GfnRange hole) {
-    long first = slot.region().gmemOffset();
-    GfnRange bound = GfnRange.ofPages(first, slot.gfns().pages()).intersect(hole);
+    GfnRange bound = boundFrames(slot).intersect(hole);
     Function<Long, Long> toGfn = slot::gfnOfGmemIndex;
     return new GfnRange(toGfn.apply(bound.start()), toGfn.apply(bound.end()));
   }

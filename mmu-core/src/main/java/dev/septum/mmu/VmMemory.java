@@ -66,6 +66,10 @@ public final class VmMemory {
     if (mmu.memslots().overlapping(gfns).stream().anyMatch(s -> s != old)) {
       return Errno.EEXIST;
     }
+    GuestMemfd gmem = region.gmem();
+    if (gmem != null && gmem.isBound(mmu, GfnRange.ofPages(region.gmemOffset(), region.pages()))) {
+      return Errno.EINVAL;
+    }
     if (old == null || old.region().baseGfn() != region.baseGfn()) {
       replace(old, new Memslot(kvm.kernel(), region));
     }
@@ -79,11 +83,11 @@ public final class VmMemory {
             || (kvm.type().hasPrivateMemory()
                 && !region.readOnly()
                 && region.gmemOffset() >= 0
-                && region.gmemOffset() + region.pages() <= gmem.frames());
+                && region.gmemOffset() <= gmem.frames() - region.pages());
     long last = region.baseGfn() + region.pages() - 1;
     return region.slot() >= 0
         && region.baseGfn() >= 0
-        && region.pages() > 0
+        && last >= region.baseGfn()
         && last < mmu.maxGfnPlusOne()
         && (last & mmu.gfnDirectBits()) == 0
         && region.hva() % 4096 == 0

@@ -21,10 +21,10 @@ import dev.septum.kvm.Vcpu;
 import dev.septum.kvm.VmStat;
 import dev.septum.kvm.VmType;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
-import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
@@ -85,7 +85,7 @@ final class TestVm extends Kvm {
   }
 
   static TestVm of(VmType type, MmuParams params) {
-    List<String> events = new CopyOnWriteArrayList<>();
+    List<String> events = Collections.synchronizedList(new ArrayList<>());
     TraceSink trace =
         new TraceSink() {
           @Override

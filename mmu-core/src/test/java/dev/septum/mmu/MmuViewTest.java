@@ -1,0 +1,72 @@
+package dev.septum.mmu;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.septum.kvm.PageLevel;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+class MmuViewTest {
+
+  private static final long GFN = 0x40000;
+
+  private TestVm vm = TestVm.npt();
+
+  @AfterEach
+  void vmIsSound() {
+    vm.assertSoundAndDestroy();
+  }
+
+  @Test
+  void dump_putsLikeLeafsOnOneLine() {
+    vm.addShared(GFN, 0x600);
+    for (long gfn : new long[] {0, 1, 2, 4}) {
+      vm.map(GFN + gfn, TestVm.WRITE);
+    }
+    vm.memory.setLevel(PageLevel.LEVEL_2M);
+    vm.map(GFN + 0x200, TestVm.WRITE);
+    vm.map(GFN + 0x400, TestVm.WRITE);
+    assertThat(vm.fault(GFN + 0x600, TestVm.READ)).isEqualTo(FaultOutcome.of(RetPf.EMULATE));
+
+    assertThat(vm.view.dump().replaceAll("(table \\S+ \\S+) .*", "$1"))
+        .isEqualTo(
+            """
+            root direct 4
+            table L4 0
+            table L3 40000
+            table L2 40000
+            leaf L1 40000 3 40000e67
+            leaf L1 40004 1 40004e67
+            leaf L2 40200 2 40200ee7
+            table L2 40600
+            nonpresent L1 40600 8000040600017
+            """);
+  }
+
+  @Test
+  void dump_ofFrozenEntries_showsThem() {
+    vm.addShared(GFN, 2);
+    vm.map(GFN, TestVm.WRITE);
+    vm.corrupt(vm.directRoot(), GFN + 1, PageLevel.LEVEL_4K, SpteFormat.FROZEN);
+
+    assertThat(vm.view.dump())
+        .endsWith("leaf L1 40000 1 40000e67\nnonpresent L1 40001 80000000000005a0\n");
+    vm.corrupt(vm.directRoot(), GFN + 1, PageLevel.LEVEL_4K, SpteFormat.NONPRESENT);
+  }
+
+  @Test
+  void counts_coverBothKindsOfRoots() {
+    vm.assertSoundAndDestroy();
+    vm = TestVm.td();
+    vm.addPrivate(GFN, 1, PageLevel.LEVEL_4K);
+    vm.addShared(2 * GFN, 1);
+    vm.map(GFN, TestVm.PRIVATE_WRITE);
+    vm.map((2 * GFN) | TestVm.SHARED_BIT, TestVm.WRITE);
+
+    assertThat(vm.view.tables()).isEqualTo(8);
+    assertThat(vm.view.externalTables()).isEqualTo(3);
+    assertThat(vm.view.cachedTables()).isEqualTo(40 - 8);
+    assertThat(vm.view.mirrorLeafs()).extracting(MappedLeaf::gfn).containsExactly(GFN);
+    assertThat(vm.view.directLeafs()).extracting(MappedLeaf::gfn).containsExactly(2 * GFN);
+  }
+}
