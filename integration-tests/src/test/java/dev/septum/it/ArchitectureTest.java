@@ -1,124 +1,187 @@
 package dev.septum.it;
 
-import static com.tngtech.archunit.base.DescribedPredicate.describe;
-import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideInAPackage;
+import static com.tngtech.archunit.base.DescribedPredicate.not;
+import static com.tngtech.archunit.core.domain.JavaClass.Predicates.belongToAnyOf;
 import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideInAnyPackage;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.classes;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.methods;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.noClasses;
 import static org.assertj.core.api.Assertions.assertThat;
 
-import com.tngtech.archunit.base.DescribedPredicate;
+import com.google.common.collect.ImmutableList;
 import com.tngtech.archunit.core.domain.JavaClass;
 import com.tngtech.archunit.core.domain.JavaClasses;
 import com.tngtech.archunit.core.domain.JavaModifier;
 import com.tngtech.archunit.core.importer.ClassFileImporter;
-import com.tngtech.archunit.core.importer.ImportOption;
 import com.tngtech.archunit.lang.ArchRule;
-import dev.septum.it.bad.Undisciplined;
+import dev.septum.tdx.KvmTdx;
+import dev.septum.tdx.TdxCommands;
+import dev.septum.tdx.TdxHost;
+import dev.septum.tdx.VcpuTdx;
+import dev.septum.tdx.module.TdxModule;
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** Who may know whom, and who may synchronise. */
-class ArchitectureTest {
+/** Who may know whom, and who may lock; each rule is shown to fire on a class that breaks it. */
+final class ArchitectureTest {
 
-  private static final JavaClasses HOUSE =
+  /** What everybody may use. */
+  private static final List<String> LIBRARIES =
+      ImmutableList.of("java..", "com.google..", "org.jspecify..", "org.slf4j..");
+
+  private static final Path ROOT = Path.of("..");
+
+  /** Block comments, line comments and string literals, in which a keyword is just a word. */
+  private static final Pattern NOT_CODE =
+      Pattern.compile("/\\*.*?\\*/|//[^\\n]*|\"(\\\\.|[^\"\\\\\\n])*\"", Pattern.DOTALL);
+
+  private static final Pattern SYNCHRONIZED = Pattern.compile("\\bsynchronized\\b");
+
+  private static final JavaClasses MAIN =
       new ClassFileImporter()
-          .withImportOption(ImportOption.Predefined.DO_NOT_INCLUDE_TESTS)
+          .withImportOption(location -> !location.contains("/test-classes/"))
+          .withImportOption(location -> !location.contains("/dev/septum/it/"))
+          .withImportOption(location -> !location.contains("/bad/"))
           .importPackages("dev.septum");
 
-  /** What a class may use beside the packages of its rule. */
-  private static final String[] LIBRARIES = {
-    "java..", "javax..", "com.google..", "org.jspecify..", "org.slf4j.."
-  };
-
-  private static final DescribedPredicate<JavaClass> SYNCHRONISERS =
-      describe(
-          "Java's own locks, atomics and threads",
-          type ->
-              resideInAnyPackage("java.util.concurrent.locks", "java.util.concurrent.atomic")
-                      .test(type)
-                  || type.isEquivalentTo(Thread.class)
-                  || type.isEquivalentTo(java.lang.invoke.VarHandle.class));
-
-  private static ArchRule mayUse(String who, String... whom) {
-    String[] allowed =
-        Stream.of(List.of(who), List.of(whom), List.of(LIBRARIES))
-            .flatMap(List::stream)
-            .toArray(String[]::new);
-    return classes()
-        .that()
-        .resideInAPackage(who)
-        .should()
-        .onlyDependOnClassesThat(resideInAnyPackage(allowed));
+  private record Rule(String broken, ArchRule rule) {
+    @Override
+    public String toString() {
+      return rule.getDescription();
+    }
   }
 
-  private static final ArchRule NO_SYNCHRONISERS =
-      noClasses()
-          .that()
-          .resideOutsideOfPackage("dev.septum.kernel")
-          .should()
-          .dependOnClassesThat(SYNCHRONISERS);
+  private static ArchRule only(String whose, String... allowed) {
+    List<String> packages = new ArrayList<>(LIBRARIES);
+    packages.addAll(List.of(allowed));
+    return classes()
+        .that()
+        .resideInAPackage(whose)
+        .should()
+        .onlyDependOnClassesThat()
+        .resideInAnyPackage(packages.toArray(String[]::new));
+  }
 
-  private static final ArchRule NO_SYNCHRONIZED_METHODS =
-      methods()
-          .that()
-          .areDeclaredInClassesThat(DescribedPredicate.not(resideInAPackage("dev.septum.kernel")))
-          .should()
-          .notHaveModifier(JavaModifier.SYNCHRONIZED);
-
-  private static final ArchRule KVM_NEVER_PEEKS =
-      noClasses()
-          .that()
-          .resideInAPackage("dev.septum.tdx")
-          .and()
-          .doNotHaveSimpleName("TdInvariants")
-          .should()
-          .dependOnClassesThat()
-          .haveNameMatching("dev\\.septum\\.tdx\\.module\\.TdxModuleView.*");
-
-  private static final ArchRule SEAMCALLS_IN_ONE_PLACE =
-      noClasses()
-          .that()
-          .resideInAPackage("dev.septum.tdx")
-          .and()
-          .doNotHaveSimpleName("Seamcalls")
-          .should()
-          .dependOnClassesThat()
-          .haveNameMatching("dev\\.septum\\.tdx\\.module\\.SeamcallLeaf");
-
-  static Stream<ArchRule> rules() {
-    return Stream.of(
-        mayUse("dev.septum.kernel.."),
-        mayUse("dev.septum.kvm..", "dev.septum.kernel.."),
-        mayUse("dev.septum.mmu..", "dev.septum.kernel..", "dev.septum.kvm.."),
-        mayUse("dev.septum.dpamt..", "dev.septum.kernel..", "dev.septum.kvm.."),
-        mayUse("dev.septum.tdx.module..", "dev.septum.kernel.."),
-        mayUse(
-            "dev.septum.tdx..",
-            "dev.septum.kernel..",
-            "dev.septum.kvm..",
-            "dev.septum.mmu..",
-            "dev.septum.dpamt.."),
-        NO_SYNCHRONISERS,
-        NO_SYNCHRONIZED_METHODS,
-        KVM_NEVER_PEEKS,
-        SEAMCALLS_IN_ONE_PLACE);
+  /** Each rule beside a class of the test sources that breaks it. */
+  static List<Rule> rules() {
+    return ImmutableList.of(
+        new Rule(
+            "dev.septum.kvm.bad.KnowsTheMmu",
+            only("dev.septum.kvm..", "dev.septum.kvm..", "dev.septum.kernel..")),
+        new Rule(
+            "dev.septum.mmu.bad.SeesABackend",
+            only(
+                "dev.septum.mmu..", "dev.septum.mmu..", "dev.septum.kvm..", "dev.septum.kernel..")),
+        new Rule(
+            "dev.septum.dpamt.bad.KnowsTheMmu",
+            only(
+                "dev.septum.dpamt..",
+                "dev.septum.dpamt..",
+                "dev.septum.kvm..",
+                "dev.septum.kernel..")),
+        new Rule(
+            "dev.septum.tdx.module.bad.KnowsKvm",
+            only("dev.septum.tdx.module..", "dev.septum.tdx.module..", "dev.septum.kernel..")),
+        new Rule(
+            "dev.septum.mmu.bad.SeesABackend",
+            noClasses()
+                .that()
+                .resideOutsideOfPackage("dev.septum.kernel..")
+                .should()
+                .dependOnClassesThat()
+                .resideInAnyPackage(
+                    "java.util.concurrent.locks..", "java.util.concurrent.atomic..")),
+        new Rule(
+            "dev.septum.mmu.bad.SeesABackend",
+            noClasses()
+                .that()
+                .resideOutsideOfPackage("dev.septum.kernel..")
+                .should()
+                .dependOnClassesThat()
+                .areAssignableTo(Thread.class)),
+        new Rule(
+            "dev.septum.mmu.bad.SeesABackend",
+            noClasses()
+                .that()
+                .resideOutsideOfPackage("dev.septum.kernel..")
+                .should()
+                .callMethod(Object.class, "wait")),
+        new Rule(
+            "dev.septum.mmu.bad.SeesABackend",
+            methods()
+                .that()
+                .areDeclaredInClassesThat()
+                .resideOutsideOfPackage("dev.septum.kernel..")
+                .should()
+                .notHaveModifier(JavaModifier.SYNCHRONIZED)),
+        new Rule(
+            "dev.septum.tdx.bad.PeeksIntoTheModule",
+            noClasses()
+                .that()
+                .resideInAPackage("dev.septum.tdx..")
+                .and(not(resideInAnyPackage("dev.septum.tdx.module..", "dev.septum.tdx.check..")))
+                .and(not(belongToAnyOf(TdxHost.class, TdxCommands.class, VcpuTdx.class)))
+                .and()
+                .doNotHaveSimpleName("Seamcalls")
+                .should()
+                .dependOnClassesThat()
+                .belongToAnyOf(TdxModule.class)),
+        new Rule(
+            "dev.septum.tdx.bad.PeeksIntoTheModule",
+            noClasses()
+                .that()
+                .resideInAPackage("dev.septum.tdx..")
+                .and(not(resideInAnyPackage("dev.septum.tdx.module..", "dev.septum.tdx.check..")))
+                .should()
+                .callMethod(TdxModule.class, "view")
+                .orShould()
+                .callMethod(TdxModule.class, "injector")));
   }
 
   @ParameterizedTest
   @MethodSource("rules")
-  void house_keepsItsRules(ArchRule rule) {
-    rule.check(HOUSE);
+  void aRule_holdsInTheHouse(Rule rule) {
+    rule.rule().check(MAIN);
+  }
+
+  @ParameterizedTest
+  @MethodSource("rules")
+  void aRule_firesOnAClassThatBreaksIt(Rule rule) throws ClassNotFoundException {
+    JavaClasses broken = new ClassFileImporter().importClasses(Class.forName(rule.broken()));
+    assertThat(rule.rule().evaluate(broken).hasViolation()).isTrue();
+  }
+
+  /** KVM's side may use guests and VMMs in tests only; nobody at all may use the lab. */
+  @Test
+  void theArrowsBetweenTheRest_hold() {
+    noClasses()
+        .that()
+        .resideInAPackage("dev.septum.tdx")
+        .should()
+        .dependOnClassesThat()
+        .resideInAnyPackage(
+            "dev.septum.tdx.guest..", "dev.septum.tdx.vmm..", "dev.septum.tdx.check..")
+        .check(MAIN);
+    noClasses()
+        .that()
+        .resideOutsideOfPackage("dev.septum.lab..")
+        .should()
+        .dependOnClassesThat()
+        .resideInAPackage("dev.septum.lab..")
+        .check(MAIN);
+    only("dev.septum.kernel..", "dev.septum.kernel..").check(MAIN);
   }
 
   @ParameterizedTest
@@ -132,62 +195,75 @@ class ArchitectureTest {
         "dev.septum.tdx.module",
         "dev.septum.tdx.guest",
         "dev.septum.tdx.vmm",
+        "dev.septum.tdx.check",
         "dev.septum.lab",
         "dev.septum.lab.boot",
         "dev.septum.lab.bootlog",
         "dev.septum.lab.report"
       })
-  void everyPackage_wasScannedAndIsDescribed(String name) {
-    assertThat(HOUSE.containPackage(name)).isTrue();
-    assertThat(HOUSE.getPackage(name).getClasses()).hasSizeGreaterThan(3);
-    assertThat(sources("package-info.java"))
-        .anyMatch(path -> path.toString().replace('\\', '/').endsWith(pathOf(name)));
+  void theRules_sawClassesOfEachPackage(String name) {
+    assertThat(MAIN.stream().map(JavaClass::getPackageName).filter(name::equals)).isNotEmpty();
   }
 
-  private static String pathOf(String packageName) {
-    return packageName.replace('.', '/') + "/package-info.java";
-  }
-
-  /** ArchUnit sees synchronized methods but not blocks. */
   @Test
-  void synchronizedBlocks_areInTheKernelPackageOnly() throws IOException {
-    List<String> found = new ArrayList<>();
-    for (Path source : sources(".java")) {
-      if (Files.readString(source).contains("synchronized (")) {
-        found.add(source.getName(source.getNameCount() - 2).toString());
+  void theRules_sawNoTests() {
+    assertThat(MAIN.contain(KvmTdx.class)).isTrue();
+    assertThat(MAIN.contain(ArchitectureTest.class)).isFalse();
+    assertThat(MAIN.stream().map(JavaClass::getPackageName)).noneMatch(p -> p.endsWith(".bad"));
+  }
+
+  @Test
+  void synchronized_isUsedInTheKernelPackageOnly() throws IOException {
+    Set<Path> users = usersOfSynchronized(mainSources());
+    assertThat(users).isNotEmpty().allMatch(file -> file.toString().contains("septum/kernel/"));
+  }
+
+  @Test
+  void theScanForSynchronized_findsMethodsAndBlocks_andNoComments() throws IOException {
+    Path bad = Path.of("src/test/java/dev/septum/mmu/bad/SeesABackend.java");
+    assertThat(usersOfSynchronized(List.of(bad))).containsExactly(bad);
+    assertThat(usesSynchronized("/* synchronized */ int a; // synchronized\n")).isFalse();
+    assertThat(usesSynchronized("String s = \"synchronized\";")).isFalse();
+    assertThat(usesSynchronized("void f() { synchronized (this) {} }")).isTrue();
+    assertThat(usesSynchronized("synchronized void f() {}")).isTrue();
+  }
+
+  @Test
+  void everyPackage_saysWhatItIs() throws IOException {
+    List<Path> sources = mainSources();
+    assertThat(sources).hasSizeGreaterThan(100);
+    Set<Path> packages = sources.stream().map(Path::getParent).collect(Collectors.toSet());
+    assertThat(packages)
+        .hasSizeGreaterThan(6)
+        .allMatch(directory -> Files.exists(directory.resolve("package-info.java")));
+  }
+
+  private static List<Path> mainSources() throws IOException {
+    List<Path> sources = new ArrayList<>();
+    try (Stream<Path> modules = Files.list(ROOT)) {
+      for (Path module : modules.toList()) {
+        Path main = module.resolve("src/main/java");
+        if (Files.isDirectory(main)) {
+          try (Stream<Path> files = Files.walk(main)) {
+            files.filter(file -> file.toString().endsWith(".java")).forEach(sources::add);
+          }
+        }
       }
     }
-
-    assertThat(found).isNotEmpty().containsOnly("kernel");
+    return sources;
   }
 
-  /** The main sources whose name ends like that; this test runs in its module's directory. */
-  private static List<Path> sources(String ending) {
-    try (Stream<Path> files = Files.walk(Path.of(".."))) {
-      return files
-          .filter(path -> path.toString().replace('\\', '/').contains("/src/main/java/"))
-          .filter(path -> path.toString().endsWith(ending))
-          .toList();
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
+  private static Set<Path> usersOfSynchronized(List<Path> sources) throws IOException {
+    Set<Path> users = new HashSet<>();
+    for (Path source : sources) {
+      if (usesSynchronized(Files.readString(source))) {
+        users.add(source);
+      }
     }
+    return users;
   }
 
-  @Test
-  void undisciplinedClass_setsOffEveryAlarmThatItCan() {
-    JavaClasses bad = new ClassFileImporter().importClasses(Undisciplined.class);
-
-    assertThat(failures(NO_SYNCHRONISERS, bad))
-        .anyMatch(text -> text.contains("java.util.concurrent.locks.ReentrantLock"))
-        .anyMatch(text -> text.contains("java.util.concurrent.atomic.AtomicLong"))
-        .anyMatch(text -> text.contains("java.lang.Thread"));
-    assertThat(failures(NO_SYNCHRONIZED_METHODS, bad))
-        .anyMatch(text -> text.contains("Undisciplined.count()"));
-    assertThat(failures(mayUse("dev.septum.it.bad", "dev.septum.kernel.."), bad))
-        .anyMatch(text -> text.contains("dev.septum.lab.Progress"));
-  }
-
-  private static List<String> failures(ArchRule rule, JavaClasses classes) {
-    return rule.evaluate(classes).getFailureReport().getDetails();
+  private static boolean usesSynchronized(String source) {
+    return SYNCHRONIZED.matcher(NOT_CODE.matcher(source).replaceAll("")).find();
   }
 }

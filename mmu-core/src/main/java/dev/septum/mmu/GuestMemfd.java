@@ -47,6 +47,13 @@ public final class GuestMemfd {
   private static final class Block {
     long folio = PageAllocator.NO_PAGE;
     long @Nullable [] pages;
+
+    long allocatedFrames() {
+      long[] single = pages;
+      return single != null
+          ? Arrays.stream(single).filter(pfn -> pfn != PageAllocator.NO_PAGE).count()
+          : folio == PageAllocator.NO_PAGE ? 0 : 512;
+    }
   }
 
   private final PageAllocator allocator;
@@ -153,6 +160,16 @@ public final class GuestMemfd {
       }
       long[] pages = block.pages;
       return pages != null ? pages[(int) (index % 512)] : block.folio + index % 512;
+    } finally {
+      folioLock.unlock();
+    }
+  }
+
+  /** Frames that have a page. */
+  public long allocatedFrames() {
+    folioLock.lock();
+    try {
+      return blocks.values().stream().mapToLong(Block::allocatedFrames).sum();
     } finally {
       folioLock.unlock();
     }

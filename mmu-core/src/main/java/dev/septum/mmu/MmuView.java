@@ -61,6 +61,19 @@ public final class MmuView {
     return count[0];
   }
 
+  /** The tables of the mirror roots without the roots, parents first. */
+  public List<MappedTable> mirrorTables() {
+    List<MappedTable> tables = new ArrayList<>();
+    visitTables(
+        table -> {
+          if (table.isMirror() && table.parent() != null) {
+            PageLevel level = table.role().level().above();
+            tables.add(new MappedTable(table.gfn(), level, table.externalSpt()));
+          }
+        });
+    return tables;
+  }
+
   /** The tables as text: one line a table, one line a run of like leafs, in walk order. */
   public String dump() {
     TableDump dump = new TableDump(format);

@@ -46,6 +46,10 @@ final class FaultCache {
     return page == null ? PageAllocator.NO_PAGE : page;
   }
 
+  int septPages() {
+    return septPages.size();
+  }
+
   PamtCache pamtPages() {
     return pamtPages;
   }

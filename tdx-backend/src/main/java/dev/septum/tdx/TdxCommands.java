@@ -95,6 +95,9 @@ public final class TdxCommands {
     if (kvm.state() != TdState.INITIALIZED) {
       return Errno.EIO;
     }
+    if (vcpu.tdvpr() != PageAllocator.NO_PAGE) {
+      return Errno.EINVAL;
+    }
     long tdvpr = tdxHost.allocControlPage();
     if (tdvpr == PageAllocator.NO_PAGE) {
       return Errno.ENOMEM;

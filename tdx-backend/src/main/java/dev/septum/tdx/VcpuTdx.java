@@ -57,6 +57,16 @@ public final class VcpuTdx extends Vcpu {
     run.completeMapGpa(result);
   }
 
+  /** Pages for new S-EPT pages that wait in the vCPU's cache. */
+  public int cachedSeptPages() {
+    return faultCache.septPages();
+  }
+
+  /** PAMT pages that wait in the vCPU's cache. */
+  public int cachedPamtPages() {
+    return faultCache.pamtPages().count();
+  }
+
   /** Runs a body as this vCPU's own thread does. */
   void asRunning(Runnable body) {
     load();

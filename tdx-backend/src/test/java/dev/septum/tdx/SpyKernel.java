@@ -26,12 +26,18 @@ final class SpyKernel implements Kernel {
 
   private final Kernel kernel = Kernel.host();
   private final Map<LockClass, Long> taken = new ConcurrentHashMap<>();
+  private final Map<LockMode, Long> rwLocksTaken = new ConcurrentHashMap<>();
   private final Map<LockClass, Runnable> beforeNext = new ConcurrentHashMap<>();
   private final Map<LockClass, List<SpinLock>> spinLocks = new ConcurrentHashMap<>();
 
   /** How often a lock of each class was taken; classes never taken are not in it. */
   Map<LockClass, Long> taken() {
     return Map.copyOf(taken);
+  }
+
+  /** How often a reader-writer lock was taken in that mode. */
+  long rwLocksTaken(LockMode mode) {
+    return rwLocksTaken.getOrDefault(mode, 0L);
   }
 
   /** Runs {@code body} once, on the thread that is about to take a lock of this class. */
@@ -84,6 +90,7 @@ final class SpyKernel implements Kernel {
       @Override
       public void lock(LockMode mode) {
         about(lockClass);
+        rwLocksTaken.merge(mode, 1L, Long::sum);
         lock.lock(mode);
       }
 

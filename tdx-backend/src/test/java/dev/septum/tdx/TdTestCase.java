@@ -115,6 +115,11 @@ abstract class TdTestCase {
     pagesMayStay = true;
   }
 
+  /** For a TD that the test itself took down. */
+  final void forget(Vmm vmm) {
+    vmms.remove(vmm);
+  }
+
   /** How many pages everybody but FREE has; owners of none are left out. */
   final Map<PageOwner, Long> owned() {
     ImmutableMap.Builder<PageOwner, Long> owned = ImmutableMap.builder();

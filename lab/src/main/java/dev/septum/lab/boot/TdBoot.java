@@ -19,9 +19,9 @@ import dev.septum.lab.report.BootReport.HostSection;
 import dev.septum.lab.report.BootReport.MemorySection;
 import dev.septum.lab.report.BootReport.OutcomeSection;
 import dev.septum.lab.report.BootReport.PagesSection;
-import dev.septum.tdx.TdInvariants;
 import dev.septum.tdx.TdxHost;
 import dev.septum.tdx.VcpuTdx;
+import dev.septum.tdx.check.HostInvariants;
 import dev.septum.tdx.guest.AcceptMemory;
 import dev.septum.tdx.guest.ConvertMemory;
 import dev.septum.tdx.guest.GuestPanic;
@@ -74,7 +74,7 @@ public final class TdBoot implements GuestBoot {
     } catch (Vmm.VmmException | GuestPanic e) {
       violations.add("the boot ended early: " + e.getMessage());
     }
-    violations.addAll(TdInvariants.violations(List.of(vmm.kvm())));
+    violations.addAll(HostInvariants.violations(vmm.kvm().tdxHost(), List.of(vmm)));
     return LiveSections.of(vmm.kvm(), accepts);
   }
 

@@ -7,6 +7,7 @@ import dev.septum.tdx.module.TdGuest;
 import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /** Tasks one after the other; halts when all are done, and after that whenever it is run. */
 public final class GuestProgram implements TdGuest {
@@ -15,6 +16,9 @@ public final class GuestProgram implements TdGuest {
       new GuestInstruction.Vmcall(0, Vmcalls.HLT, 0, 0, 0, 0);
 
   private final Deque<GuestTask> tasks;
+
+  /** Whose instruction is under way; null while it is the HALT, or another program's. */
+  private @Nullable GuestTask issuer;
 
   /** A program of these tasks. */
   public GuestProgram(List<? extends GuestTask> tasks) {
@@ -40,15 +44,17 @@ public final class GuestProgram implements TdGuest {
   @Override
   public GuestInstruction next() {
     skipDone();
-    GuestTask task = tasks.peek();
-    return task == null ? HALT : task.next();
+    issuer = tasks.peek();
+    return issuer == null ? HALT : issuer.next();
   }
 
   @Override
   public void retired(GuestInstruction instruction, GuestOutcome outcome) {
-    GuestTask task = tasks.peek();
-    // A halt that an earlier program ended with retires when the vCPU is entered again.
-    if (task != null && !instruction.equals(HALT)) {
+    GuestTask task = issuer;
+    issuer = null;
+    // A VMCALL retires at the next entry: by then a task may have been added, or the program that
+    // made the call replaced by this one.
+    if (task != null) {
       task.retired(outcome);
     }
   }

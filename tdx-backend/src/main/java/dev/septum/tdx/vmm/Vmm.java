@@ -108,6 +108,11 @@ public final class Vmm implements AutoCloseable {
     return files;
   }
 
+  /** Pages of shared memory that the VMM has populated. */
+  public long sharedPages() {
+    return userMemory.populated();
+  }
+
   /** Runs a guest program on a vCPU until it halts. */
   public void runToHalt(VcpuTdx vcpu, TdGuest program) {
     vcpu.boot(program);
