@@ -154,19 +154,36 @@ public final class Dpamt {
    * it, the range stays as if it had one user, and can be used for 4K pages only.
    */
   public void put(long pfn) {
-    PamtSeamcalls module = seamcalls;
-    if (module == null) {
-      return;
-    }
-    if (refcounts.decrementUnlessLast(pfn)) {
-      counters.increment(PamtCounter.FAST_PUTS);
-      return;
-    }
-    counters.increment(PamtCounter.SLOW_PUTS);
-    PagePair pair = uninstall(module, pfn);
+    PagePair pair = putAndTake(pfn);
     if (pair != null) {
       freePair(pair, PageOwner.PAMT_PAGE);
     }
+  }
+
+  /**
+   * Undoes one {@link #get(long, PamtCache)} on the way out of a failure: a pair that the module
+   * gives back goes to {@code cache}, where it came from. The caller guards the cache.
+   */
+  public void put(long pfn, PamtCache cache) {
+    PagePair pair = putAndTake(pfn);
+    if (pair != null) {
+      changeOwner(pair, PageOwner.PAMT_PAGE, PageOwner.PAMT_CACHE);
+      cache.push(pair);
+    }
+  }
+
+  /** The pair that a put took out of the module, or null if the range still has it. */
+  private @Nullable PagePair putAndTake(long pfn) {
+    PamtSeamcalls module = seamcalls;
+    if (module == null) {
+      return null;
+    }
+    if (refcounts.decrementUnlessLast(pfn)) {
+      counters.increment(PamtCounter.FAST_PUTS);
+      return null;
+    }
+    counters.increment(PamtCounter.SLOW_PUTS);
+    return uninstall(module, pfn);
   }
 
   /**

@@ -220,6 +220,31 @@ class DpamtTest extends DpamtFixture {
   }
 
   @Test
+  void putIntoACache_theLast_givesThePairBackToTheCache() {
+    PamtCache cache = cacheOf(2);
+    State before = state();
+    assertThat(dpamt.get(PFN, cache)).isEqualTo(Errno.OK);
+    assertThat(cache.count()).isZero();
+
+    dpamt.put(PFN, cache);
+
+    assertThat(state()).isEqualTo(before);
+    assertThat(cache.count()).isEqualTo(2);
+  }
+
+  @Test
+  void putIntoACache_notTheLast_onlyCounts() {
+    PamtCache cache = cacheOf(4);
+    dpamt.get(PFN, cache);
+    dpamt.get(PFN, cache);
+
+    dpamt.put(PFN, cache);
+
+    assertThat(dpamt.refcount(PFN)).isEqualTo(1);
+    assertThat(cache.count()).isEqualTo(2);
+  }
+
+  @Test
   void put_removeFails_leavesTheRangeAsIfItHadOneUser() {
     dpamt.get(PFN);
     State installed = state();

@@ -37,7 +37,7 @@ final class SecureEpt {
     }
     SeamRegs result = seamcalls.memSeptAdd(kvm.tdr(), gfn, level, septPage);
     if (!Seamcalls.isOk(result)) {
-      kvm.tdxHost().dpamt().put(septPage);
+      undoGetPamt(septPage);
       return failure("TDH_MEM_SEPT_ADD", result);
     }
     kvm.pages().changeOwner(septPage, PageOwner.EXTERNAL_PAGE_TABLE, PageOwner.SEPT_PAGE);
@@ -69,7 +69,7 @@ final class SecureEpt {
       return Errno.OK;
     }
     if (!huge) {
-      kvm.tdxHost().dpamt().put(pfn);
+      undoGetPamt(pfn);
     }
     return failure(building ? "TDH_MEM_PAGE_ADD" : "TDH_MEM_PAGE_AUG", result);
   }
@@ -113,6 +113,13 @@ final class SecureEpt {
     }
     kvm.bugOn(true, "S-EPT changed by no running vCPU");
     return Errno.EIO;
+  }
+
+  /** Undoes {@link #getPamt}: a pair that is not needed goes back to the vCPU that paid for it. */
+  private void undoGetPamt(long page) {
+    if (Vcpu.running() instanceof VcpuTdx vcpu) {
+      kvm.tdxHost().dpamt().put(page, vcpu.pamtCache());
+    }
   }
 
   private Errno failure(String leaf, SeamRegs result) {

@@ -117,15 +117,19 @@ final class SplitCache {
     }
   }
 
-  /** Undoes {@link #take} after a failed split. */
+  /** Undoes {@link #take} after a failed split: every page that was drawn comes back. */
   void giveBack(Supply supply, long septPage) {
-    kvm.tdxHost().dpamt().put(septPage);
-    PagePair pair = supply.guestPair();
-    if (pair != null) {
-      lock.lock();
-      pages.push(pair);
+    lock.lock();
+    try {
+      int before = pages.count();
+      PagePair pair = supply.guestPair();
+      if (pair != null) {
+        pages.push(pair);
+      }
+      kvm.tdxHost().dpamt().put(septPage, pages);
+      kvm.counters().add(TdxCounter.SPLIT_CACHE_PAGES_BACK, pages.count() - before);
+    } finally {
       lock.unlock();
-      kvm.counters().add(TdxCounter.SPLIT_CACHE_PAGES_BACK, 2);
     }
   }
 
