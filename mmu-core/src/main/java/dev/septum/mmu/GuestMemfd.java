@@ -5,7 +5,6 @@ import static com.google.common.base.Preconditions.checkArgument;
 import dev.septum.kernel.Gfp;
 import dev.septum.kernel.Kernel;
 import dev.septum.kernel.LockClass;
-import dev.septum.kernel.LockMode;
 import dev.septum.kernel.Mutex;
 import dev.septum.kernel.PageAllocator;
 import dev.septum.kernel.PageOwner;
@@ -281,7 +280,7 @@ public final class GuestMemfd {
 
   private static Errno splitCrossing(KvmMmu mmu, List<GfnRange> ranges) {
     for (GfnRange range : ranges) {
-      Errno error = mmu.splitCrossBoundaryLeafs(range, LockMode.EXCLUSIVE, SplitCause.PUNCH_HOLE);
+      Errno error = mmu.splitBeforeUnmap(range, SplitCause.PUNCH_HOLE);
       if (error.isError()) {
         return error;
       }

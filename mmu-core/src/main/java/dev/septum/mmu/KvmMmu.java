@@ -190,6 +190,17 @@ public final class KvmMmu {
     return error[0];
   }
 
+  /**
+   * Splits what sticks out of a range that is about to be unmapped. Only an external page table
+   * needs it: elsewhere such a leaf is dropped whole, and faults bring the rest back. mmu_lock held
+   * for write, and dropped meanwhile.
+   */
+  Errno splitBeforeUnmap(GfnRange range, SplitCause cause) {
+    return kvm.type().hasMirroredTdp()
+        ? splitCrossBoundaryLeafs(range, LockMode.EXCLUSIVE, cause)
+        : Errno.OK;
+  }
+
   /** Drops the leafs in a range; true if TLBs must be flushed ({@code kvm_unmap_gfn_range}). */
   boolean unmap(GfnRange range, Set<GfnKind> kinds) {
     kvm.mmuLock().assertHeld(LockMode.EXCLUSIVE);

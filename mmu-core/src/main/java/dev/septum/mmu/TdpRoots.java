@@ -190,7 +190,7 @@ final class TdpRoots {
       if (!iter.condResched(writer.mode())
           && mmu.format().isPresent(iter.oldSpte())
           && !iter.level().isAbove(level)) {
-        retry = writer.set(iter, SpteFormat.NONPRESENT).isError();
+        retry = writer.set(iter, SpteFormat.NONPRESENT).isError() && !kvm.isBugged();
       }
       if (!retry) {
         iter.next();

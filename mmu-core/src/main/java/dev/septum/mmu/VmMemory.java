@@ -1,6 +1,5 @@
 package dev.septum.mmu;
 
-import dev.septum.kernel.LockMode;
 import dev.septum.kvm.Errno;
 import dev.septum.kvm.GfnRange;
 import dev.septum.kvm.Kvm;
@@ -195,11 +194,10 @@ public final class VmMemory {
       addStraddledRanges(slot, slot.gfns().intersect(range));
     }
     Set<GfnKind> kind = EnumSet.of(toPrivate ? GfnKind.SHARED : GfnKind.PRIVATE);
-    if (!toPrivate && kvm.type().hasMirroredTdp()) {
+    if (!toPrivate) {
       for (Memslot slot : slots) {
         Errno error =
-            mmu.splitCrossBoundaryLeafs(
-                slot.gfns().intersect(range), LockMode.EXCLUSIVE, SplitCause.MEMORY_ATTRIBUTES);
+            mmu.splitBeforeUnmap(slot.gfns().intersect(range), SplitCause.MEMORY_ATTRIBUTES);
         if (error.isError()) {
           return error;
         }
