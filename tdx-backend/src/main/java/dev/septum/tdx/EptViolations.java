@@ -112,7 +112,6 @@ final class EptViolations {
     }
     kvm.mmuLock().lock(LockMode.EXCLUSIVE);
     try {
-
       Errno error =
           mmu.splitCrossBoundaryLeafs(
               GfnRange.ofPages(level.alignDown(gfn), level.pages()),
@@ -121,10 +120,9 @@ final class EptViolations {
       if (error.isError()) {
         return error;
       }
-      for (PageLevel above = level.above(); !above.isAbove(PageLevel.LEVEL_1G); ) {
-        slot.setGuestInhibit(gfn, above);
-        above = above.above();
-      }
+      // The level that is asked for without a lock comes last.
+      slot.setGuestInhibit(gfn, PageLevel.LEVEL_1G);
+      slot.setGuestInhibit(gfn, level.above());
       return Errno.OK;
     } finally {
       kvm.mmuLock().unlock(LockMode.EXCLUSIVE);
