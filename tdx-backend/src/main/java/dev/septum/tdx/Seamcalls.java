@@ -155,11 +155,15 @@ final class Seamcalls {
     return call(SeamRegs.leaf(SeamcallLeaf.TDH_PHYMEM_PAGE_WBINVD).rcx(hpa(page) | hkidBits));
   }
 
-  /** Writes back the pages of a mapping, one after the other; stops at the first error. */
+  /**
+   * Writes back the pages of a mapping, one after the other; stops at the first error. A trace
+   * shows the first page's call only.
+   */
   SeamRegs phymemPagesWbinvd(long page, long pages, long hkidBits) {
     SeamRegs result = phymemPageWbinvd(page, hkidBits);
     for (long i = 1; i < pages && isOk(result); i++) {
-      result = phymemPageWbinvd(page + i, hkidBits);
+      result = SeamRegs.leaf(SeamcallLeaf.TDH_PHYMEM_PAGE_WBINVD).rcx(hpa(page + i) | hkidBits);
+      module.seamcall(result);
     }
     return result;
   }
