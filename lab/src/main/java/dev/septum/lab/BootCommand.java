@@ -8,6 +8,7 @@ import dev.septum.lab.bootlog.BootLog;
 import dev.septum.lab.bootlog.BootLogException;
 import dev.septum.lab.bootlog.GuestMemoryMap;
 import dev.septum.lab.bootlog.MapOptions;
+import dev.septum.lab.bootlog.Size2M;
 import dev.septum.lab.report.BootReport;
 import dev.septum.lab.report.FtraceFile;
 import dev.septum.lab.report.JsonReport;
@@ -52,7 +53,6 @@ final class BootCommand implements Callable<Integer> {
 
   private static final int MAX_VCPUS = 4096;
   private static final long MAX_GUEST_BYTES = 16L << 40;
-  private static final long SIZE_2M = 2L << 20;
 
   private final GuestBoot guestBoot;
 
@@ -206,7 +206,7 @@ final class BootCommand implements Callable<Integer> {
             seed,
             hostMemory == null
                 ? OptionalLong.empty()
-                : OptionalLong.of((hostMemory.bytes() + SIZE_2M - 1) & -SIZE_2M),
+                : OptionalLong.of(Size2M.roundUp(hostMemory.bytes())),
             sink);
     if (!showsProgress()) {
       return guestBoot.boot(guest, options, Progress.OFF);

@@ -54,13 +54,6 @@ public final class MmuView {
     return mmu.vcpus().stream().mapToLong(VcpuMmu::cachedTablePages).sum();
   }
 
-  /** External page table pages linked into the mirror roots. */
-  public long externalTables() {
-    long[] count = {0};
-    visitTables(table -> count[0] += table.hasExternalSpt() ? 1 : 0);
-    return count[0];
-  }
-
   /** The tables of the mirror roots without the roots, parents first. */
   public List<MappedTable> mirrorTables() {
     List<MappedTable> tables = new ArrayList<>();

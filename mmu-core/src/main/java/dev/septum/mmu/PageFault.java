@@ -136,10 +136,6 @@ public final class PageFault {
     return maxLevel;
   }
 
-  void setMaxLevel(PageLevel level) {
-    maxLevel = level;
-  }
-
   PageLevel reqLevel() {
     return reqLevel;
   }

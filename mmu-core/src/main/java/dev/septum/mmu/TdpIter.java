@@ -168,7 +168,7 @@ final class TdpIter {
     } finally {
       mmu.kvm().mmuLock().lock(mode);
       mmu.kvm().kernel().rcu().readLock();
-      yielded = true;
+      markYielded();
     }
   }
 

@@ -64,7 +64,7 @@ class MmuViewTest {
     vm.map((2 * GFN) | TestVm.SHARED_BIT, TestVm.WRITE);
 
     assertThat(vm.view.tables()).isEqualTo(8);
-    assertThat(vm.view.externalTables()).isEqualTo(3);
+    assertThat(vm.view.mirrorTables()).hasSize(3);
     assertThat(vm.view.cachedTables()).isEqualTo(40 - 8);
     assertThat(vm.view.mirrorLeafs()).extracting(MappedLeaf::gfn).containsExactly(GFN);
     assertThat(vm.view.directLeafs()).extracting(MappedLeaf::gfn).containsExactly(2 * GFN);

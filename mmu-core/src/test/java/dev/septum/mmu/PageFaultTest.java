@@ -59,7 +59,7 @@ class PageFaultTest {
   @Test
   void resolve_neverRaisesTheMaximalLevel() {
     PageFault fault = new PageFault(td.mmu, 0, PageFault.WRITE, false);
-    fault.setMaxLevel(PageLevel.LEVEL_4K);
+    fault.resolve(2, true, PageLevel.LEVEL_4K);
 
     fault.resolve(1, true, PageLevel.LEVEL_2M);
 

@@ -157,7 +157,7 @@ class PrivateFaultsTest {
                   GFN, SMALL, gmem.pfnAt(0), 0x8600000000000b37L | (gmem.pfnAt(0) << 12)));
       assertThat(vm.view.directLeafs())
           .containsExactly(new MappedLeaf(GFN + 1, SMALL, GFN + 1, 0x8600000040001b37L));
-      assertThat(vm.view.externalTables()).isEqualTo(3);
+      assertThat(vm.view.mirrorTables()).hasSize(3);
       assertThat(vm.pages().census()).containsEntry(PageOwner.SEPT_PAGE, 3L);
     }
 
@@ -196,7 +196,7 @@ class PrivateFaultsTest {
 
       assertThat(vm.fault(GFN, TestVm.PRIVATE_WRITE)).isEqualTo(RETRY);
       assertThat(vm.view.mirrorLeafs()).isEmpty();
-      assertThat(vm.view.externalTables()).isEqualTo(3);
+      assertThat(vm.view.mirrorTables()).hasSize(3);
       assertThat(vm.fault(GFN, TestVm.PRIVATE_WRITE)).isEqualTo(FIXED);
 
       assertThat(vm.leafCounts()).containsExactly(1L, 0L, 0L);

@@ -140,7 +140,7 @@ class SpteChangesTest {
     assertThat(vm.takeEvents().stream().filter(e -> e.contains("external")))
         .containsExactly(
             "remove_external_spte: gfn 40000 level 1", "free_external_spt: gfn 40000 level 1");
-    assertThat(vm.view.externalTables()).isEqualTo(2);
+    assertThat(vm.view.mirrorTables()).hasSize(2);
   }
 
   @Test

@@ -6,6 +6,7 @@ import dev.septum.lab.BootOptions;
 import dev.septum.lab.MapGpaChunk;
 import dev.septum.lab.bootlog.GuestMemoryMap;
 import dev.septum.lab.bootlog.RamRange;
+import dev.septum.lab.bootlog.Size2M;
 import dev.septum.tdx.KvmTdx;
 import dev.septum.tdx.vmm.TdLayout;
 import dev.septum.tdx.vmm.TdLayout.Region;
@@ -13,7 +14,6 @@ import dev.septum.tdx.vmm.TdLayout.Region;
 /** The TD that fits a memory map. */
 public final class GuestLayout {
 
-  private static final long SIZE_2M = 2L << 20;
   private static final long SIZE_1G = 1L << 30;
   private static final long SIZE_4G = 4L << 30;
   private static final long FIRMWARE_BYTES = 4L << 20;
@@ -59,8 +59,8 @@ public final class GuestLayout {
     long start = -1;
     long end = -1;
     for (RamRange range : map.ram()) {
-      long from = range.startGpa() & -SIZE_2M;
-      long to = roundUp(range.endGpa());
+      long from = Size2M.roundDown(range.startGpa());
+      long to = Size2M.roundUp(range.endGpa());
       boolean joins = end >= 0 && from - end < SIZE_1G && (start >= SIZE_4G || from < SIZE_4G);
       if (!joins && end >= 0) {
         slots.add(new Region(start, end));
@@ -76,12 +76,8 @@ public final class GuestLayout {
     long start = SIZE_4G - FIRMWARE_BYTES;
     boolean taken =
         slots(map).stream().anyMatch(slot -> slot.start() < SIZE_4G && slot.end() > start);
-    long ramEnd = roundUp(map.ram().get(map.ram().size() - 1).endGpa());
+    long ramEnd = Size2M.roundUp(map.ram().get(map.ram().size() - 1).endGpa());
     long free = taken ? ramEnd : start;
     return new Region(free, free + FIRMWARE_BYTES);
-  }
-
-  private static long roundUp(long gpa) {
-    return (gpa + SIZE_2M - 1) & -SIZE_2M;
   }
 }

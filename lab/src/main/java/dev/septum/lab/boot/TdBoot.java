@@ -13,6 +13,7 @@ import dev.septum.lab.GuestBoot;
 import dev.septum.lab.Progress;
 import dev.septum.lab.bootlog.GuestMemoryMap;
 import dev.septum.lab.bootlog.RamRange;
+import dev.septum.lab.bootlog.Size2M;
 import dev.septum.lab.report.BootReport;
 import dev.septum.lab.report.BootReport.GuestSection;
 import dev.septum.lab.report.BootReport.HostSection;
@@ -37,7 +38,6 @@ import org.jspecify.annotations.Nullable;
 /** Boots a guest as a TD on an emulated host with the sound TDX backend. */
 public final class TdBoot implements GuestBoot {
 
-  private static final long SIZE_2M = 2L << 20;
   private static final long SIZE_1G = 1L << 30;
 
   @Override
@@ -167,6 +167,6 @@ public final class TdBoot implements GuestBoot {
     long guest = map.ramBytes();
     long headRoom =
         options.placement() == Placement.SEQUENTIAL ? guest / 32 + SIZE_1G : guest + 16 * SIZE_1G;
-    return (guest + headRoom + SIZE_2M - 1) & -SIZE_2M;
+    return Size2M.roundUp(guest + headRoom);
   }
 }

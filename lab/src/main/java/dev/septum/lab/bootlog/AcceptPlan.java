@@ -9,8 +9,6 @@ import dev.septum.kvm.PageLevel;
  */
 public record AcceptPlan(ImmutableList<RangeAccepts> ranges) {
 
-  private static final long SIZE_2M = 2L << 20;
-
   /**
    * {@code count} accepts at one level, one after the other.
    *
@@ -53,8 +51,8 @@ public record AcceptPlan(ImmutableList<RangeAccepts> ranges) {
   }
 
   private static RangeAccepts accepts(RamRange range) {
-    long firstHuge = Math.min((range.startGpa() + SIZE_2M - 1) & -SIZE_2M, range.endGpa());
-    long lastHuge = Math.max(range.endGpa() & -SIZE_2M, firstHuge);
+    long firstHuge = Math.min(Size2M.roundUp(range.startGpa()), range.endGpa());
+    long lastHuge = Math.max(Size2M.roundDown(range.endGpa()), firstHuge);
     ImmutableList.Builder<AcceptRun> runs = ImmutableList.builder();
     add(runs, range.startGpa(), firstHuge, PageLevel.LEVEL_4K);
     add(runs, firstHuge, lastHuge, PageLevel.LEVEL_2M);
