@@ -50,7 +50,9 @@ record TdSnapshot(ImmutableSortedSet<String> lines) {
     String vm = "VM " + kvm.id();
     String root = "";
     for (String line : new MmuView(kvm.mmu()).dump().lines().toList()) {
-      root = line.startsWith("root ") ? line.substring(5) : root;
+      if (line.startsWith("root ")) {
+        root = line.startsWith("root mirror ") ? "mirror" : "direct";
+      }
       lines.add("tables %s %s: %s".formatted(vm, root, line));
     }
     septRuns(module.leafs(kvm.tdr() << 12)).forEach(run -> lines.add("sept " + vm + " " + run));

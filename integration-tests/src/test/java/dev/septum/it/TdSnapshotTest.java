@@ -48,8 +48,8 @@ final class TdSnapshotTest {
         .contains("+ sept VM 1 512 leafs L1 MAPPED at gfn 0x200: pfn 0x%x".formatted(pfn))
         .contains("+ refcount of 0x%x: 512".formatted(pfn))
         .contains("- stats VM 1 pages_2m: 1", "+ stats VM 1 pages_2m: 0")
-        .anyMatch(line -> line.startsWith("- tables VM 1 mirror 4: leaf L2 200 1 "))
-        .anyMatch(line -> line.startsWith("+ tables VM 1 mirror 4: leaf L1 200 512 "))
+        .anyMatch(line -> line.startsWith("- tables VM 1 mirror: leaf L2 gfn=0x200 n=1 "))
+        .anyMatch(line -> line.startsWith("+ tables VM 1 mirror: leaf L1 gfn=0x200 n=512 "))
         .anyMatch(line -> line.startsWith("+ sept VM 1 table: SeptTable[gpa=2097152"))
         .anyMatch(line -> line.startsWith("+ pair of 0x%x: ".formatted(pfn)));
   }

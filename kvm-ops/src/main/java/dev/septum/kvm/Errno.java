@@ -12,6 +12,8 @@ public enum Errno {
   EINTR(4),
   /** A broken invariant, or a VM that met one before. */
   EIO(5),
+  /** No such device: the feature is off. */
+  ENXIO(6),
   /** Too much. */
   E2BIG(7),
   /** No such descriptor. */

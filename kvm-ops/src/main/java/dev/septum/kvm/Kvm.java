@@ -110,14 +110,22 @@ public class Kvm {
     return kicked;
   }
 
-  /** Flushes every vCPU's TLB ({@code kvm_flush_remote_tlbs}). */
+  /**
+   * Flushes every vCPU's TLB ({@code kvm_flush_remote_tlbs}). Leaves the event {@code
+   * flush_remote_tlbs}, as a probe on the function does.
+   */
   public final void flushRemoteTlbs() {
+    if (host.trace().isOn()) {
+      host.trace().event("flush_remote_tlbs", "");
+    }
     stats.increment(VmStat.REMOTE_TLB_FLUSH_REQUESTS);
+    boolean inGuest = false;
     for (Vcpu vcpu : vcpus) {
-      if (vcpu.guestMode().isInGuest()) {
-        stats.increment(VmStat.REMOTE_TLB_FLUSH);
-        break;
-      }
+      vcpu.requestTlbFlush();
+      inGuest |= vcpu.guestMode().isInGuest();
+    }
+    if (inGuest) {
+      stats.increment(VmStat.REMOTE_TLB_FLUSH);
     }
   }
 

@@ -1,6 +1,7 @@
 package dev.septum.kvm;
 
 import dev.septum.kernel.GuestMode;
+import dev.septum.kernel.SharedWord;
 import org.jspecify.annotations.Nullable;
 
 /** A vCPU ({@code struct kvm_vcpu}). A backend's own state is a subclass of this. */
@@ -13,12 +14,16 @@ public class Vcpu {
   private final GuestMode guestMode;
   private final Stats<VcpuStat> stats;
 
+  /** {@code KVM_REQ_TLB_FLUSH}: 1 if the TLB must be flushed before the guest runs again. */
+  private final SharedWord tlbFlushRequest;
+
   /** Creates vCPU number {@code id} of a VM; the caller adds it to the VM. */
   protected Vcpu(Kvm kvm, int id) {
     this.kvm = kvm;
     this.id = id;
     this.guestMode = kvm.kernel().guestMode();
     this.stats = new Stats<>(kvm.kernel(), VcpuStat.class);
+    this.tlbFlushRequest = kvm.kernel().word(0);
   }
 
   /** The VM. */
@@ -39,6 +44,18 @@ public class Vcpu {
   /** The vCPU's statistics. */
   public final Stats<VcpuStat> stats() {
     return stats;
+  }
+
+  /** Asks the vCPU to flush its TLB before it next enters the guest. */
+  final void requestTlbFlush() {
+    tlbFlushRequest.set(1);
+  }
+
+  /** Flushes the TLB if somebody asked for it ({@code kvm_check_request(KVM_REQ_TLB_FLUSH)}). */
+  public final void serviceTlbFlush() {
+    if (tlbFlushRequest.compareAndSet(1, 0)) {
+      stats.increment(VcpuStat.TLB_FLUSH);
+    }
   }
 
   /** The calling thread now runs this vCPU ({@code vcpu_load}). */

@@ -18,6 +18,14 @@ public enum VcpuStat {
   PF_MMIO_SPTE_CREATED,
   /** Exits from the guest. */
   EXITS,
+  /** Exits to user space for a port access. */
+  IO_EXITS,
+  /** Exits to user space for an access to a gfn without memory. */
+  MMIO_EXITS,
+  /** Instructions that KVM executed for the guest. */
+  INSN_EMULATION,
+  /** TLB flushes asked for and done before the vCPU entered the guest again. */
+  TLB_FLUSH,
   /** Hypercalls. */
   HYPERCALLS;
 

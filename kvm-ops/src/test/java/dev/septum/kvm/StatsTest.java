@@ -26,6 +26,10 @@ class StatsTest {
             "pf_fast",
             "pf_mmio_spte_created",
             "exits",
+            "io_exits",
+            "mmio_exits",
+            "insn_emulation",
+            "tlb_flush",
             "hypercalls");
     assertThat(all.values()).containsOnly(0L);
   }
@@ -38,7 +42,8 @@ class StatsTest {
 
     assertThat(stats.get(VcpuStat.EXITS)).isEqualTo(9);
     assertThat(stats).hasToString(stats.toMap().toString());
-    assertThat(stats.toMap().values()).containsExactlyInAnyOrder(9L, 0L, 0L, 0L, 0L, 0L, 0L, 0L);
+    assertThat(stats.toMap()).containsEntry("exits", 9L).hasSize(12);
+    assertThat(stats.toMap().values().stream().mapToLong(Long::longValue).sum()).isEqualTo(9);
   }
 
   @Test

@@ -291,7 +291,7 @@ public final class GuestMemfd {
   private static Errno zap(KvmMmu mmu, List<GfnRange> ranges) {
     boolean flush = false;
     for (GfnRange range : ranges) {
-      flush |= mmu.unmap(range, PRIVATE_ONLY);
+      flush |= mmu.unmap(0, range, PRIVATE_ONLY);
     }
     if (flush) {
       mmu.kvm().flushRemoteTlbs();

@@ -52,11 +52,15 @@ final class HugePageSplitter {
     this.wanted = wanted;
   }
 
-  /** Splits for a fault every leaf above the target level that overlaps the range. */
+  /** Splits every leaf above the target level that overlaps the range. */
   static Errno split(
-      KvmMmu mmu, MmuPage root, GfnRange range, PageLevel targetLevel, LockMode mode) {
-    return new HugePageSplitter(mmu, root, targetLevel, mode, SplitCause.FAULT, leaf -> true)
-        .walk(range);
+      KvmMmu mmu,
+      MmuPage root,
+      GfnRange range,
+      PageLevel targetLevel,
+      LockMode mode,
+      SplitCause cause) {
+    return new HugePageSplitter(mmu, root, targetLevel, mode, cause, leaf -> true).walk(range);
   }
 
   /**

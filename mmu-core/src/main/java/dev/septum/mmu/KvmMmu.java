@@ -2,9 +2,11 @@ package dev.septum.mmu;
 
 import static com.google.common.base.Preconditions.checkState;
 
+import dev.septum.kernel.LockClass;
 import dev.septum.kernel.LockMode;
 import dev.septum.kernel.PageAllocator;
 import dev.septum.kernel.PageOwner;
+import dev.septum.kernel.SpinLock;
 import dev.septum.kvm.Errno;
 import dev.septum.kvm.GfnRange;
 import dev.septum.kvm.Kvm;
@@ -27,6 +29,7 @@ public final class KvmMmu {
   private static final long MAX_GFN_PLUS_ONE = 1L << 40;
 
   private final Kvm kvm;
+  private final KvmModule module;
   private final MmuParams params;
   private final HostMm hostMm;
   private final Stats<MmuCounter> counters;
@@ -37,10 +40,14 @@ public final class KvmMmu {
   private final MemoryAttributes attributes;
   private final SpteChanges changes;
   private final TdpRoots roots;
+  private final NxHugePages nxHugePages;
   private final PageFaults faults;
   private final VmMemory memory;
+  private final DirtyTracking dirtyTracking;
+  private final MmuNotifier notifier;
   private final List<VcpuMmu> vcpus = new ArrayList<>();
   private volatile long gfnDirectBits;
+  private volatile boolean preFaultAllowed;
 
   /** {@code mmu_valid_gen}, 0 or 1: which of two generations the roots are of. slots_lock held. */
   private int validGeneration;
@@ -48,22 +55,30 @@ public final class KvmMmu {
   /**
    * An MMU without memory.
    *
+   * @param module the host's kvm module, which the VM joins
    * @param hostMm where shared memory comes from
    */
-  public KvmMmu(Kvm kvm, MmuParams params, HostMm hostMm) {
+  public KvmMmu(Kvm kvm, KvmModule module, MmuParams params, HostMm hostMm) {
     this.kvm = kvm;
+    this.module = module;
     this.params = params;
     this.hostMm = hostMm;
     this.counters = new Stats<>(kvm.kernel(), MmuCounter.class);
     this.splits = new Stats<>(kvm.kernel(), SplitCause.class);
     this.trace = new MmuTrace(kvm.host().trace(), params.format());
     this.invalidate = new MmuInvalidate(kvm);
-    this.memslots = new Memslots(kvm.type().hasPrivateMemory() ? 1 : 2);
+    this.memslots = new Memslots(addressSpaces());
     this.attributes = new MemoryAttributes(kvm.kernel());
     this.changes = new SpteChanges(this);
-    this.roots = new TdpRoots(this);
+    SpinLock pagesLock = kvm.kernel().spinLock(LockClass.TDP_MMU_PAGES_LOCK);
+    this.roots = new TdpRoots(this, pagesLock);
+    this.nxHugePages = new NxHugePages(this, pagesLock);
     this.faults = new PageFaults(this);
     this.memory = new VmMemory(this);
+    this.dirtyTracking = new DirtyTracking(this);
+    this.notifier = new MmuNotifier(this);
+    this.preFaultAllowed = !kvm.type().hasMirroredTdp();
+    module.add(this);
   }
 
   /** The VM. */
@@ -94,6 +109,21 @@ public final class KvmMmu {
   /** The ioctls on the VM's memory. */
   public VmMemory memory() {
     return memory;
+  }
+
+  /** How user space learns which pages the guest wrote. */
+  public DirtyTracking dirtyTracking() {
+    return dirtyTracking;
+  }
+
+  /** What the host's memory management calls. */
+  public MmuNotifier notifier() {
+    return notifier;
+  }
+
+  /** The kvm module that the VM belongs to. */
+  public KvmModule module() {
+    return module;
   }
 
   /** Says which gfn bit selects the direct root: a TD's shared bit. Before the first root. */
@@ -145,9 +175,22 @@ public final class KvmMmu {
     }
   }
 
+  /** From now on memory can be mapped before the guest touches it: a TD is finalised. */
+  public void allowPreFault() {
+    preFaultAllowed = true;
+  }
+
+  boolean isPreFaultAllowed() {
+    return preFaultAllowed;
+  }
+
+  PreFault preFault(VcpuMmu vcpu, long gpa, long size) {
+    return faults.preFault(vcpu, gpa, size);
+  }
+
   /** Records that the guest missed an address ({@code trace_kvm_page_fault}). */
-  public void traceFault(Vcpu vcpu, long gpa, long errorCode) {
-    trace.pageFault(vcpu.id(), gpa, errorCode);
+  public void traceFault(Vcpu vcpu, long rip, long gpa, long errorCode) {
+    trace.pageFault(vcpu.id(), rip, gpa, errorCode);
   }
 
   /** Error code of a private write fault, as a TD's private faults all are. */
@@ -182,7 +225,7 @@ public final class KvmMmu {
     kvm.mmuLock().assertHeld(mode);
     Errno[] error = {Errno.OK};
     roots.forEach(
-        roots.valid(EnumSet.of(GfnKind.PRIVATE)),
+        roots.valid(EnumSet.of(GfnKind.PRIVATE), 0),
         root -> {
           error[0] = HugePageSplitter.splitCrossing(this, root, range, mode, cause);
           return !error[0].isError();
@@ -201,12 +244,15 @@ public final class KvmMmu {
         : Errno.OK;
   }
 
-  /** Drops the leafs in a range; true if TLBs must be flushed ({@code kvm_unmap_gfn_range}). */
-  boolean unmap(GfnRange range, Set<GfnKind> kinds) {
+  /**
+   * Drops the leafs in a range of an address space; true if TLBs must be flushed ({@code
+   * kvm_unmap_gfn_range}). mmu_lock held for write.
+   */
+  boolean unmap(int asId, GfnRange range, Set<GfnKind> kinds) {
     kvm.mmuLock().assertHeld(LockMode.EXCLUSIVE);
     boolean[] flush = {false};
     roots.forEach(
-        roots.matching(kinds),
+        roots.matching(kinds, asId),
         root -> {
           flush[0] = zapLeafs(root, range, flush[0]);
           return true;
@@ -273,6 +319,7 @@ public final class KvmMmu {
    * a TD's key is released.
    */
   public void destroy() {
+    module.remove(this);
     roots.invalidate(EnumSet.allOf(RootKind.class));
     roots.zapInvalidated(LockMode.EXCLUSIVE);
     kvm.bugOn(!roots.all().isEmpty(), "roots left after kvm_mmu_uninit_tdp_mmu");
@@ -287,6 +334,29 @@ public final class KvmMmu {
     } finally {
       kvm.mmuLock().unlock(LockMode.EXCLUSIVE);
     }
+  }
+
+  /** Runs a body with slots_lock held. */
+  <T> T withSlotsLock(Supplier<T> body) {
+    kvm.slotsLock().lock();
+    try {
+      return body.get();
+    } finally {
+      kvm.slotsLock().unlock();
+    }
+  }
+
+  /** How many sets of memslots the VM has: SMM needs one of its own, private memory forbids it. */
+  int addressSpaces() {
+    return kvm.type().hasPrivateMemory() ? 1 : 2;
+  }
+
+  MmuParams params() {
+    return params;
+  }
+
+  NxHugePages nxHugePages() {
+    return nxHugePages;
   }
 
   HostMm hostMm() {
@@ -322,7 +392,7 @@ public final class KvmMmu {
   }
 
   boolean isNxHugePages() {
-    return params.nxHugePages();
+    return module.isNxHugePages();
   }
 
   long maxGfnPlusOne() {

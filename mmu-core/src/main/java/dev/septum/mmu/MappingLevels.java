@@ -15,11 +15,14 @@ final class MappingLevels {
    * Sets the fault's requested and goal levels ({@code kvm_mmu_hugepage_adjust}). mmu_lock held.
    */
   void adjust(PageFault fault) {
-    if (fault.isExec() && mmu.isNxHugePages()) {
+    if (fault.isExec() && fault.isNxWorkaround()) {
       fault.disallowHugePage();
     }
     Memslot slot = fault.slot();
-    if (fault.maxLevel() == PageLevel.LEVEL_4K || slot == null || !fault.hasPfn()) {
+    if (fault.maxLevel() == PageLevel.LEVEL_4K
+        || slot == null
+        || !fault.hasPfn()
+        || slot.isLogging()) {
       return;
     }
     PageLevel level = maxLevel(fault, slot);
@@ -35,10 +38,7 @@ final class MappingLevels {
   }
 
   private PageLevel maxLevel(PageFault fault, Memslot slot) {
-    PageLevel level = fault.maxLevel();
-    while (level != PageLevel.LEVEL_4K && !slot.lpage(level).isAllowed(fault.gfn())) {
-      level = level.below();
-    }
+    PageLevel level = allowed(slot, fault.gfn(), fault.maxLevel());
     if (level == PageLevel.LEVEL_4K) {
       return level;
     }
@@ -47,6 +47,25 @@ final class MappingLevels {
             ? mmu.kvm().ops().gmemMaxMappingLevel(mmu.kvm(), fault.pfn(), true)
             : mmu.hostMm().mappingLevel(slot.hva(fault.gfn()));
     return backing == PageLevel.NONE ? level : PageLevel.min(level, backing);
+  }
+
+  /**
+   * How large a page could be mapped around a gfn if it were mapped now ({@code
+   * kvm_mmu_max_mapping_level} without a fault); private memory is never merged. mmu_lock held.
+   */
+  PageLevel maxLevel(Memslot slot, long gfn) {
+    PageLevel level = allowed(slot, gfn, PageLevel.LEVEL_1G);
+    return level == PageLevel.LEVEL_4K || mmu.attributes().isPrivate(gfn)
+        ? PageLevel.LEVEL_4K
+        : PageLevel.min(level, mmu.hostMm().mappingLevel(slot.hva(gfn)));
+  }
+
+  private static PageLevel allowed(Memslot slot, long gfn, PageLevel largest) {
+    PageLevel level = largest;
+    while (level != PageLevel.LEVEL_4K && !slot.lpage(level).isAllowed(gfn)) {
+      level = level.below();
+    }
+    return level;
   }
 
   /**
@@ -60,7 +79,7 @@ final class MappingLevels {
       return;
     }
     MmuPage child = mmu.childPage(iter.oldSpte());
-    if (child.isMirror() || child.isNxHugePageDisallowed()) {
+    if (child.isMirror() || (fault.isNxWorkaround() && child.isNxHugePageDisallowed())) {
       fault.lowerGoal();
     }
   }

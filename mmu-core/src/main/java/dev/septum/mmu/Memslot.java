@@ -13,14 +13,28 @@ public final class Memslot {
   private final LpageInfo lpage2M;
   private final LpageInfo lpage1G;
 
+  /** Where written pages are recorded; null if the slot does not log, or logs into rings. */
+  private final @Nullable DirtyBitmap dirtyBitmap;
+
   /** Whether the slot is being deleted or moved: faults on it retry. */
   private volatile boolean invalid;
 
-  Memslot(Kernel kernel, MemoryRegion region) {
+  /** A slot at a place of its own. */
+  Memslot(Kernel kernel, MemoryRegion region, @Nullable DirtyBitmap dirtyBitmap) {
     this.region = region;
     this.gfns = GfnRange.ofPages(region.baseGfn(), region.pages());
     this.lpage2M = lpageInfo(kernel, PageLevel.LEVEL_2M);
     this.lpage1G = lpageInfo(kernel, PageLevel.LEVEL_1G);
+    this.dirtyBitmap = dirtyBitmap;
+  }
+
+  /** A slot with other flags in the place of another one ({@code KVM_MR_FLAGS_ONLY}). */
+  Memslot(Memslot old, MemoryRegion region, @Nullable DirtyBitmap dirtyBitmap) {
+    this.region = region;
+    this.gfns = old.gfns;
+    this.lpage2M = old.lpage2M;
+    this.lpage1G = old.lpage1G;
+    this.dirtyBitmap = dirtyBitmap;
   }
 
   private LpageInfo lpageInfo(Kernel kernel, PageLevel level) {
@@ -34,6 +48,16 @@ public final class Memslot {
 
   /** The slot's number. */
   public int id() {
+    return region.slot() & 0xffff;
+  }
+
+  /** The address space that the slot is in: 1 for SMM, else 0. */
+  int asId() {
+    return region.asId();
+  }
+
+  /** Address space and number in one word, as ioctls and dirty rings have them. */
+  int asIdAndId() {
     return region.slot();
   }
 
@@ -67,6 +91,19 @@ public final class Memslot {
     return region.hva() + ((gfn - gfns.start()) << 12);
   }
 
+  /** The frames behind user addresses, rounded to whole pages; empty if they lie elsewhere. */
+  GfnRange gfnsOfHvas(long startHva, long endHva) {
+    long start = Math.max(startHva, region.hva());
+    long end = Math.min(endHva, region.hva() + (gfns.pages() << 12));
+    return start >= end
+        ? new GfnRange(gfns.start(), gfns.start())
+        : new GfnRange(gfnOfHva(start), gfnOfHva(end + 4095));
+  }
+
+  private long gfnOfHva(long hva) {
+    return gfns.start() + ((hva - region.hva()) >> 12);
+  }
+
   LpageInfo lpage(PageLevel level) {
     return level == PageLevel.LEVEL_2M ? lpage2M : lpage1G;
   }
@@ -82,7 +119,16 @@ public final class Memslot {
   }
 
   boolean isReadOnly() {
-    return region.readOnly();
+    return region.has(MemoryRegion.READONLY);
+  }
+
+  /** Whether writes are recorded ({@code kvm_slot_dirty_track_enabled}). */
+  boolean isLogging() {
+    return region.has(MemoryRegion.LOG_DIRTY_PAGES);
+  }
+
+  @Nullable DirtyBitmap dirtyBitmap() {
+    return dirtyBitmap;
   }
 
   boolean isInvalid() {

@@ -5,33 +5,52 @@ import dev.septum.kvm.GfnRange;
 import java.util.Comparator;
 import java.util.List;
 import java.util.function.UnaryOperator;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The memslots of a VM. Read without a lock from one immutable list; replaced under slots_lock.
- *
- * <p>The first address space only: nothing here runs in SMM.
+ * The memslots of a VM, in each of its address spaces: 0, and 1 for vCPUs in SMM. Read without a
+ * lock from one immutable list; replaced under slots_lock.
  */
 public final class Memslots {
 
-  /** One state of the slots, in order of their gfns. */
+  /** Slots that user space can number, in each address space ({@code KVM_USER_MEM_SLOTS}). */
+  private static final int MAX_SLOTS = 32764;
+
+  /** One state of an address space's slots, in order of their gfns. */
   private record Generation(long number, ImmutableList<Memslot> slots) {}
 
-  private final int addressSpaces;
-  private volatile Generation current = new Generation(0, ImmutableList.of());
+  /** One address space. */
+  private static final class Space {
+    volatile Generation current;
+
+    Space(int asId) {
+      current = new Generation(asId, ImmutableList.of());
+    }
+  }
+
+  private final ImmutableList<Space> spaces;
 
   /**
    * No slots.
    *
-   * @param addressSpaces how many the VM has: each change advances the generation by as much
+   * @param addressSpaces how many the VM has: each change advances a generation by as much
    */
   Memslots(int addressSpaces) {
-    this.addressSpaces = addressSpaces;
+    spaces =
+        IntStream.range(0, addressSpaces)
+            .mapToObj(Space::new)
+            .collect(ImmutableList.toImmutableList());
   }
 
-  /** The slot around a gfn, or null ({@code gfn_to_memslot}). */
+  /** The slot around a gfn of the first address space, or null ({@code gfn_to_memslot}). */
   public @Nullable Memslot find(long gfn) {
-    ImmutableList<Memslot> slots = current.slots;
+    return find(0, gfn);
+  }
+
+  /** The slot around a gfn, or null ({@code __gfn_to_memslot}). */
+  @Nullable Memslot find(int asId, long gfn) {
+    ImmutableList<Memslot> slots = spaces.get(asId).current.slots;
     int low = 0;
     int high = slots.size() - 1;
     while (low <= high) {
@@ -49,32 +68,49 @@ public final class Memslots {
     return null;
   }
 
-  /** The slot with that number, or null. */
-  public @Nullable Memslot byId(int id) {
-    return current.slots.stream().filter(s -> s.id() == id).findFirst().orElse(null);
+  /** The slot with that number, or null; address space in bits 31:16. */
+  public @Nullable Memslot byId(int slot) {
+    return isPossibleId(slot)
+        ? spaces.get(slot >>> 16).current.slots.stream()
+            .filter(s -> s.asIdAndId() == slot)
+            .findFirst()
+            .orElse(null)
+        : null;
   }
 
-  /** All slots, lowest gfn first. */
+  /** Whether there can be a slot of that number; address space in bits 31:16. */
+  boolean isPossibleId(int slot) {
+    return slot >= 0 && slot >>> 16 < spaces.size() && (slot & 0xffff) < MAX_SLOTS;
+  }
+
+  /** The slots of the first address space, lowest gfn first. */
   public List<Memslot> all() {
-    return current.slots;
+    return spaces.get(0).current.slots;
   }
 
-  /** The slots that share a frame with the range, lowest gfn first. */
-  List<Memslot> overlapping(GfnRange range) {
-    return current.slots.stream().filter(s -> s.gfns().overlaps(range)).toList();
+  /** The slots of every address space. */
+  List<Memslot> everywhere() {
+    return spaces.stream().flatMap(space -> space.current.slots.stream()).toList();
+  }
+
+  /** The slots of an address space that share a frame with the range, lowest gfn first. */
+  List<Memslot> overlapping(int asId, GfnRange range) {
+    return spaces.get(asId).current.slots.stream().filter(s -> s.gfns().overlaps(range)).toList();
   }
 
   /** The generation that MMIO SPTEs remember. */
-  long generation() {
-    return current.number;
+  long generation(int asId) {
+    return spaces.get(asId).current.number;
   }
 
-  /** Publishes the next state of the slots. slots_lock held. */
-  void update(UnaryOperator<List<Memslot>> change) {
+  /** Publishes the next state of an address space; returns its generation. slots_lock held. */
+  long update(int asId, UnaryOperator<List<Memslot>> change) {
+    Space space = spaces.get(asId);
     ImmutableList<Memslot> next =
-        change.apply(current.slots).stream()
+        change.apply(space.current.slots).stream()
             .sorted(Comparator.comparingLong(s -> s.gfns().start()))
             .collect(ImmutableList.toImmutableList());
-    current = new Generation(current.number + addressSpaces, next);
+    space.current = new Generation(space.current.number + spaces.size(), next);
+    return space.current.number;
   }
 }

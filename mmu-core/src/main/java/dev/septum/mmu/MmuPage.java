@@ -89,13 +89,26 @@ final class MmuPage {
     return externalSpt != PageAllocator.NO_PAGE;
   }
 
-  /** Whether the table stands where NX huge pages forbid a huge leaf. */
+  /** Whether the table was made for an instruction fetch that NX huge pages forbid. */
   boolean isNxHugePageDisallowed() {
     return nxHugePageDisallowed;
   }
 
-  void setNxHugePageDisallowed() {
+  void disallowNxHugePage() {
     nxHugePageDisallowed = true;
+  }
+
+  void allowNxHugePage() {
+    nxHugePageDisallowed = false;
+  }
+
+  /** The root that the table hangs below. */
+  MmuPage root() {
+    MmuPage page = this;
+    for (MmuPage above = parent; above != null; above = above.parent) {
+      page = above;
+    }
+    return page;
   }
 
   void makeRoot(SharedWord count) {

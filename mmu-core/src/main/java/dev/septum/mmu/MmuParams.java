@@ -7,12 +7,22 @@ import dev.septum.kvm.PageLevel;
  *
  * @param format the bits of its SPTEs
  * @param rootLevel 512G for 4-level, 256T for 5-level page tables
- * @param nxHugePages the module parameter {@code nx_huge_pages}
+ * @param boundary which huge pages the dirty bits of one word are taken to lie in
  */
-public record MmuParams(SpteFormat format, PageLevel rootLevel, boolean nxHugePages) {
+public record MmuParams(SpteFormat format, PageLevel rootLevel, DirtyLogBoundary boundary) {
 
-  /** A 4-level table of the given format, with executable huge pages. */
+  /** A 4-level table of the given format. */
   public static MmuParams of(SpteFormat format) {
-    return new MmuParams(format, PageLevel.LEVEL_512G, false);
+    return new MmuParams(format, PageLevel.LEVEL_512G, DirtyLogBoundary.ROUNDED_UP);
+  }
+
+  /** The same with roots of another level. */
+  public MmuParams withRootLevel(PageLevel level) {
+    return new MmuParams(format, level, boundary);
+  }
+
+  /** The same with another judgement of the boundary. */
+  public MmuParams withBoundary(DirtyLogBoundary newBoundary) {
+    return new MmuParams(format, rootLevel, newBoundary);
   }
 }

@@ -18,11 +18,25 @@ final class MmuTrace {
 
   void spteChanged(int asId, long gfn, PageLevel level, long oldSpte, long newSpte) {
     if (sink.isOn()) {
+      // By far the most frequent event: String.format would take most of a traced run.
       sink.event(
           "kvm_tdp_mmu_spte_changed",
-          "as id %d gfn %x level %d old_spte %x new_spte %x"
-              .formatted(asId, gfn, level.number(), oldSpte, newSpte));
+          "as id "
+              + asId
+              + " gfn "
+              + Long.toHexString(gfn)
+              + " level "
+              + level.number()
+              + " old_spte "
+              + Long.toHexString(oldSpte)
+              + " new_spte "
+              + Long.toHexString(newSpte));
     }
+  }
+
+  /** A change that is told apart from the bookkeeping: aging, and the clearing of dirty bits. */
+  void spteChanged(TdpIter iter, long oldSpte, long newSpte) {
+    spteChanged(iter.asId(), iter.gfn(), iter.level(), oldSpte, newSpte);
   }
 
   void splitHugePage(long gfn, long spte, PageLevel level, Errno errno) {
@@ -84,6 +98,78 @@ final class MmuTrace {
     }
   }
 
+  void checkMmioSpte(long spte, long kvmGeneration, long spteGeneration) {
+    if (sink.isOn()) {
+      sink.event(
+          "check_mmio_spte",
+          "spte %x kvm_gen %x spte-gen %x valid %d"
+              .formatted(
+                  spte, kvmGeneration, spteGeneration, kvmGeneration == spteGeneration ? 1 : 0));
+    }
+  }
+
+  void handleMmioPageFault(long gfn, long access) {
+    if (sink.isOn()) {
+      // A direct MMU has no guest virtual address: 0.
+      sink.event("handle_mmio_page_fault", "addr:0 gfn %x access %x".formatted(gfn, access));
+    }
+  }
+
+  void matchMmio(long gpa, boolean write) {
+    if (sink.isOn()) {
+      sink.event(
+          "vcpu_match_mmio",
+          "gva %#x gpa %#x %s GPA".formatted(gpa, gpa, write ? "Write" : "Read"));
+    }
+  }
+
+  /** What the walk of a fault returned, as a probe on {@code kvm_tdp_mmu_map} prints it. */
+  void mapReturned(RetPf result) {
+    if (sink.isOn()) {
+      sink.event("tdp_map_ret", "ret_pf=" + result.number());
+    }
+  }
+
+  void dirtyRingPush(DirtyRing ring, int slot, long offset) {
+    if (sink.isOn()) {
+      sink.event(
+          "kvm_dirty_ring_push",
+          "ring %d: dirty 0x%x reset 0x%x slot %d offset 0x%x (used %d)"
+              .formatted(
+                  ring.vcpuId(), ring.dirtyIndex(), ring.resetIndex(), slot, offset, ring.used()));
+    }
+  }
+
+  void dirtyRingReset(DirtyRing ring) {
+    if (sink.isOn()) {
+      sink.event(
+          "kvm_dirty_ring_reset",
+          "ring %d: dirty 0x%x reset 0x%x (used %d)"
+              .formatted(ring.vcpuId(), ring.dirtyIndex(), ring.resetIndex(), ring.used()));
+    }
+  }
+
+  void unmapHvaRange(long startHva, long endHva) {
+    if (sink.isOn()) {
+      sink.event(
+          "kvm_unmap_hva_range",
+          "mmu notifier unmap range: 0x%014x -- 0x%014x".formatted(startHva, endHva));
+    }
+  }
+
+  void ageHva(long startHva, long endHva) {
+    if (sink.isOn()) {
+      sink.event(
+          "kvm_age_hva", "mmu notifier age hva: 0x%014x -- 0x%014x".formatted(startHva, endHva));
+    }
+  }
+
+  void testAgeHva(long hva) {
+    if (sink.isOn()) {
+      sink.event("kvm_test_age_hva", "mmu notifier test age hva: 0x%014x".formatted(hva));
+    }
+  }
+
   void fastPageFault(int vcpu, PageFault fault, TdpIter iter, RetPf result) {
     if (sink.isOn()) {
       sink.event(
@@ -101,11 +187,12 @@ final class MmuTrace {
     }
   }
 
-  void pageFault(int vcpu, long address, long errorCode) {
+  void pageFault(int vcpu, long rip, long address, long errorCode) {
     if (sink.isOn()) {
       sink.event(
           "kvm_page_fault",
-          "vcpu %d rip 0x0 address 0x%016x error_code 0x%x".formatted(vcpu, address, errorCode));
+          "vcpu %d rip 0x%x address 0x%016x error_code 0x%x"
+              .formatted(vcpu, rip, address, errorCode));
     }
   }
 

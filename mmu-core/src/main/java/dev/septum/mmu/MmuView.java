@@ -67,14 +67,25 @@ public final class MmuView {
     return tables;
   }
 
-  /** The tables as text: one line a table, one line a run of like leafs, in walk order. */
+  /**
+   * The tables as text: one line a table, one line a run of like leafs, in walk order. A root that
+   * was replaced shows only as long as it maps something.
+   */
   public String dump() {
     TableDump dump = new TableDump(format);
     for (MmuPage root : mmu.roots().all()) {
-      dump.root(root);
-      visit(root, dump);
+      if (!root.role().isInvalid() || !isEmpty(root)) {
+        dump.root(root);
+        visit(root, dump);
+      }
     }
     return dump.text();
+  }
+
+  private boolean isEmpty(MmuPage table) {
+    boolean[] empty = {true};
+    visit(table, (page, index, gfn, spte) -> empty[0] = false);
+    return empty[0];
   }
 
   /** What is wrong with the tables, one sentence each; empty when all is well. */

@@ -39,6 +39,7 @@ public final class PageFault {
   private final long gpa;
   private final long errorCode;
   private final boolean prefetch;
+  private final boolean nxWorkaround;
   private final long gfn;
   private final boolean direct;
 
@@ -56,6 +57,7 @@ public final class PageFault {
     this.gpa = gpa;
     this.errorCode = errorCode;
     this.prefetch = prefetch;
+    this.nxWorkaround = mmu.isNxHugePages();
     long bits = mmu.gfnDirectBits();
     this.direct = bits == 0 || ((gpa >>> 12) & bits) != 0;
     this.gfn = (gpa >>> 12) & ~bits;
@@ -97,6 +99,11 @@ public final class PageFault {
 
   boolean isPrefetch() {
     return prefetch;
+  }
+
+  /** Whether huge pages were mapped non-executable when the fault began. */
+  boolean isNxWorkaround() {
+    return nxWorkaround;
   }
 
   /** Whether the address belongs to the direct root, not to the mirror root. */

@@ -7,7 +7,6 @@ import dev.septum.kvm.GfnRange;
 import dev.septum.kvm.Kvm;
 import dev.septum.kvm.PageLevel;
 import dev.septum.kvm.VcpuStat;
-import dev.septum.kvm.VmStat;
 
 /**
  * Installs what a fault resolved to, table by table ({@code kvm_tdp_mmu_map}). mmu_lock held for
@@ -79,6 +78,9 @@ final class PageFaultMapper {
       }
       table.setExternalSpt(external);
     }
+    if (fault.isHugePageDisallowed()) {
+      table.disallowNxHugePage();
+    }
     Errno error =
         format.isPresent(iter.oldSpte())
             ? HugePageSplitter.linkSplitTable(mmu, writer, iter, table, SplitCause.FAULT)
@@ -86,28 +88,44 @@ final class PageFaultMapper {
     if (error.isError()) {
       mmu.freeUnlinked(table);
     } else if (fault.isHugePageDisallowed() && !iter.level().isAbove(fault.reqLevel())) {
-      table.setNxHugePageDisallowed();
-      kvm.stats().increment(VmStat.NX_LPAGE_SPLITS);
+      mmu.nxHugePages().track(table);
     }
     return error;
+  }
+
+  /** {@code make_spte}: a page becomes dirty when it becomes writable, not when it is written. */
+  private long makeLeaf(VcpuMmu vcpu, PageFault fault, TdpIter iter) {
+    long spte =
+        format.makeLeaf(
+            iter.level(),
+            fault.pfn(),
+            new LeafTraits(fault.isMapWritable(), fault.isPrefetch(), false),
+            iter.level() == PageLevel.LEVEL_4K || !mmu.isNxHugePages());
+    if (!format.isWritable(spte)) {
+      return spte;
+    }
+    mmu.dirtyTracking().markDirty(vcpu, fault.slot(), fault.gfn());
+    // The kernel asks the old value's bits whatever it is: an MMIO SPTE of NPT counts as well.
+    boolean wasWritable =
+        format.isLeaf(iter.oldSpte(), iter.level()) && format.isWritable(iter.oldSpte());
+    return wasWritable && mmu.module().generation().leavesDirtyToHardware()
+        ? format.clearDirty(spte)
+        : spte;
   }
 
   /** {@code tdp_mmu_map_handle_target_level}. */
   private RetPf mapTarget(VcpuMmu vcpu, PageFault fault, TdpIter iter) {
     long old = iter.oldSpte();
     if (format.isPresentLeaf(old, iter.level())
+        && !mmu.module().generation().rewritesAccessibleLeafs()
         && (fault.isPrefetch() || format.isAccessAllowed(fault, old))) {
       return RetPf.SPURIOUS;
     }
     boolean mmio = fault.slot() == null;
     long newSpte =
         mmio
-            ? format.makeMmio(fault.gfn(), mmu.memslots().generation())
-            : format.makeLeaf(
-                iter.level(),
-                fault.pfn(),
-                new LeafTraits(fault.isMapWritable(), fault.isPrefetch(), false),
-                iter.level() == PageLevel.LEVEL_4K || !mmu.isNxHugePages());
+            ? format.makeMmio(fault.gfn(), mmu.memslots().generation(vcpu.asId()))
+            : makeLeaf(vcpu, fault, iter);
     if (newSpte != old) {
       if (writer.set(iter, newSpte).isError()) {
         return RetPf.RETRY;

@@ -18,6 +18,9 @@ final class PageFaults {
 
   private static final int FAST_ATTEMPTS = 5;
 
+  /** {@code PFERR_GUEST_FINAL}. */
+  private static final long GUEST_FINAL = 1L << 32;
+
   private final KvmMmu mmu;
   private final Kvm kvm;
   private final SpteFormat format;
@@ -32,8 +35,13 @@ final class PageFaults {
 
   /** Handles one fault of a running vCPU. No lock held; may sleep. */
   FaultOutcome handle(VcpuMmu vcpu, long gpa, long errorCode) {
-    PageFault fault = new PageFault(mmu, gpa, withSoftwareKind(gpa, errorCode), false);
-    fault.setSlot(mmu.memslots().find(fault.gfn()));
+    PageFault fault = newFault(vcpu, gpa, withSoftwareKind(gpa, errorCode), false);
+    if (fault.isReserved()) {
+      RetPf mmio = mmioPageFault(vcpu, fault);
+      if (mmio != RetPf.INVALID) {
+        return FaultOutcome.of(mmio);
+      }
+    }
     vcpu.vcpu().stats().increment(VcpuStat.PF_TAKEN);
     FaultOutcome outcome = fault(vcpu, fault);
     if (outcome.result() == RetPf.EMULATE && fault.isPrivate()) {
@@ -47,6 +55,92 @@ final class PageFaults {
       default -> {}
     }
     return outcome;
+  }
+
+  private PageFault newFault(VcpuMmu vcpu, long gpa, long errorCode, boolean prefetch) {
+    PageFault fault = new PageFault(mmu, gpa, errorCode, prefetch);
+    fault.setSlot(mmu.memslots().find(vcpu.asId(), fault.gfn()));
+    return fault;
+  }
+
+  /**
+   * The guest met an MMIO SPTE: emulate, unless memslots changed since it was made ({@code
+   * handle_mmio_page_fault}); INVALID if it is out of date.
+   */
+  private RetPf mmioPageFault(VcpuMmu vcpu, PageFault fault) {
+    if (vcpu.mmioCache().matches(fault.gpa())) {
+      return RetPf.EMULATE;
+    }
+    long spte = lastSpte(vcpu, fault.gfn());
+    if (!format.isMmio(spte)) {
+      // Somebody zapped or replaced the entry since the processor read it.
+      return RetPf.RETRY;
+    }
+    long kvmGeneration = SpteFormat.truncateGeneration(mmu.memslots().generation(vcpu.asId()));
+    long spteGeneration = format.mmioGeneration(spte);
+    mmu.trace().checkMmioSpte(spte, kvmGeneration, spteGeneration);
+    if (spteGeneration != kvmGeneration) {
+      return RetPf.INVALID;
+    }
+    mmu.trace().handleMmioPageFault(format.mmioGfn(spte), format.mmioAccess(spte));
+    vcpu.mmioCache().remember(format.mmioGfn(spte));
+    return RetPf.EMULATE;
+  }
+
+  private long lastSpte(VcpuMmu vcpu, long gfn) {
+    kvm.kernel().rcu().readLock();
+    try {
+      return TdpIter.lastEntry(mmu, vcpu.directRoot(), gfn).oldSpte();
+    } finally {
+      kvm.kernel().rcu().readUnlock();
+    }
+  }
+
+  /** {@code kvm_vcpu_pre_fault_memory}: page by page, until one can't be mapped. */
+  PreFault preFault(VcpuMmu vcpu, long gpa, long size) {
+    long end = gpa + size;
+    if ((gpa & 4095) != 0 || (size & 4095) != 0 || end <= gpa) {
+      return new PreFault(Errno.EINVAL, size);
+    }
+    Errno error = mmu.isPreFaultAllowed() ? Errno.OK : Errno.EOPNOTSUPP;
+    long at = gpa;
+    while (at < end && !error.isError()) {
+      PageFault fault = preFaultOf(vcpu, at);
+      error = preFault(vcpu, fault);
+      if (!error.isError()) {
+        at =
+            Math.min(
+                end, (fault.goalLevel().alignDown(at >>> 12) + fault.goalLevel().pages()) << 12);
+      }
+    }
+    return new PreFault(at > gpa ? Errno.OK : error, end - at);
+  }
+
+  private PageFault preFaultOf(VcpuMmu vcpu, long gpa) {
+    return mmu.attributes().isPrivate(gpa >>> 12)
+        ? newFault(vcpu, gpa, GUEST_FINAL | PageFault.PRIVATE, true)
+        : newFault(vcpu, gpa | (mmu.gfnDirectBits() << 12), GUEST_FINAL, true);
+  }
+
+  /** {@code kvm_tdp_map_page}. */
+  private Errno preFault(VcpuMmu vcpu, PageFault fault) {
+    if (((fault.gpa() >>> 12) & mmu.gfnDirectBits()) != 0 && fault.isPrivate()) {
+      return Errno.EINVAL;
+    }
+    FaultOutcome outcome;
+    do {
+      Errno error = kvm.isBugged() ? Errno.EIO : vcpu.load();
+      if (error.isError()) {
+        return error;
+      }
+      outcome = fault(vcpu, fault);
+    } while (outcome.result() == RetPf.RETRY);
+    return switch (outcome.result()) {
+      case FIXED, SPURIOUS, WRITE_PROTECTED -> Errno.OK;
+      case EMULATE -> Errno.ENOENT;
+      case ERROR -> outcome.error();
+      default -> Errno.EIO;
+    };
   }
 
   /**
@@ -69,7 +163,7 @@ final class PageFaults {
     fault.resolve(found.pfn(), true, PageLevel.LEVEL_4K);
     RetPf result;
     do {
-      Errno error = vcpu.load();
+      Errno error = loadAndTopup(vcpu);
       if (error.isError()) {
         return error;
       }
@@ -78,7 +172,7 @@ final class PageFaults {
       }
       kvm.mmuLock().lock(LockMode.SHARED);
       try {
-        result = mapper.map(vcpu, fault);
+        result = map(vcpu, fault);
       } finally {
         kvm.mmuLock().unlock(LockMode.SHARED);
       }
@@ -102,19 +196,30 @@ final class PageFaults {
     if (error.isError()) {
       return FaultOutcome.error(error);
     }
-    FaultOutcome resolved = faultInPfn(fault);
+    FaultOutcome resolved = faultInPfn(vcpu, fault);
     if (resolved.result() != RetPf.CONTINUE) {
       return resolved;
     }
     RetPf result;
     kvm.mmuLock().lock(LockMode.SHARED);
     try {
-      result = isStale(vcpu, fault) ? RetPf.RETRY : mapper.map(vcpu, fault);
+      result = isStale(vcpu, fault) ? RetPf.RETRY : map(vcpu, fault);
     } finally {
       kvm.mmuLock().unlock(LockMode.SHARED);
     }
     GfnRange mirrorLeaf = fault.mirrorLeafInTheWay();
     return mirrorLeaf == null ? FaultOutcome.of(result) : splitForFault(vcpu, fault, mirrorLeaf);
+  }
+
+  private static Errno loadAndTopup(VcpuMmu vcpu) {
+    Errno error = vcpu.load();
+    return error.isError() ? error : vcpu.topup();
+  }
+
+  private RetPf map(VcpuMmu vcpu, PageFault fault) {
+    RetPf result = mapper.map(vcpu, fault);
+    mmu.trace().mapReturned(result);
+    return result;
   }
 
   /**
@@ -134,7 +239,7 @@ final class PageFaults {
   private Errno split(MmuPage root, GfnRange leaf, PageLevel target, LockMode mode) {
     kvm.mmuLock().lock(mode);
     try {
-      return HugePageSplitter.split(mmu, root, leaf, target, mode);
+      return HugePageSplitter.split(mmu, root, leaf, target, mode, SplitCause.FAULT);
     } finally {
       kvm.mmuLock().unlock(mode);
     }
@@ -177,6 +282,9 @@ final class PageFaults {
         // The entry may change between its read and this exchange: try again on the new value.
         long found = iter.table().spt().compareAndExchange(iter.index(), iter.oldSpte(), newSpte);
         if (found == iter.oldSpte()) {
+          if (format.isWritable(newSpte) && !format.isWritable(found)) {
+            mmu.dirtyTracking().markDirty(vcpu, fault.slot(), fault.gfn());
+          }
           result = RetPf.FIXED;
           break;
         }
@@ -198,20 +306,27 @@ final class PageFaults {
     if (!format.isAdEnabled() && format.isAccessTracked(spte)) {
       spte = format.markAccessed(spte);
     }
-    return fault.isWrite() && format.isMmuWritable(spte) ? format.makeWritable(spte) : spte;
+    if (!fault.isWrite() || !format.isMmuWritable(spte)) {
+      return spte;
+    }
+    Memslot slot = fault.slot();
+    // One write must not make a huge page dirty: the slow path splits it.
+    boolean mustSplit = iter.level() != PageLevel.LEVEL_4K && slot != null && slot.isLogging();
+    return mustSplit ? iter.oldSpte() : format.makeWritable(spte);
   }
 
   /** Finds the host page behind the fault ({@code kvm_mmu_faultin_pfn}). */
-  private FaultOutcome faultInPfn(PageFault fault) {
+  private FaultOutcome faultInPfn(VcpuMmu vcpu, PageFault fault) {
     fault.setMmuSeq(mmu.invalidate().seq());
     if (fault.isPrivate() != mmu.attributes().isPrivate(fault.gfn())) {
       return FaultOutcome.memoryFault(Errno.EFAULT, fault);
     }
     Memslot slot = fault.slot();
     if (slot == null) {
-      return fault.isPrivate()
-          ? FaultOutcome.memoryFault(Errno.EFAULT, fault)
-          : FaultOutcome.of(RetPf.CONTINUE);
+      return noSlot(vcpu, fault);
+    }
+    if (slot.isInvalid() && fault.isPrefetch()) {
+      return FaultOutcome.error(Errno.EAGAIN);
     }
     if (slot.isInvalid() || mmu.invalidate().mustRetry(fault.mmuSeq(), fault.gfn())) {
       return FaultOutcome.of(RetPf.RETRY);
@@ -222,6 +337,15 @@ final class PageFaults {
             && mmu.invalidate().mustRetry(fault.mmuSeq(), fault.gfn())
         ? FaultOutcome.of(RetPf.RETRY)
         : resolved;
+  }
+
+  /** {@code kvm_handle_noslot_fault}: an MMIO SPTE will say that there is no memory. */
+  private FaultOutcome noSlot(VcpuMmu vcpu, PageFault fault) {
+    if (fault.isPrivate()) {
+      return FaultOutcome.memoryFault(Errno.EFAULT, fault);
+    }
+    vcpu.mmioCache().remember(fault.gfn());
+    return FaultOutcome.of(fault.gfn() < mmu.maxGfnPlusOne() ? RetPf.CONTINUE : RetPf.EMULATE);
   }
 
   private static FaultOutcome faultInGmem(PageFault fault, Memslot slot) {

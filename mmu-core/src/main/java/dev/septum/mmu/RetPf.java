@@ -17,5 +17,10 @@ public enum RetPf {
   /** The mapping was there already. */
   SPURIOUS,
   /** A negative errno: {@link FaultOutcome#error} says which. */
-  ERROR
+  ERROR;
+
+  /** The kernel's number. */
+  int number() {
+    return ordinal();
+  }
 }

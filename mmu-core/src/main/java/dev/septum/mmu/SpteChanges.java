@@ -60,9 +60,7 @@ final class SpteChanges {
   /** Takes down a table that was just unlinked, entry by entry, and frees it after RCU readers. */
   private void removeTable(int asId, MmuPage page, LockMode mode) {
     mmu.trace().prepareZapPage(page);
-    if (page.isNxHugePageDisallowed()) {
-      kvm.stats().add(VmStat.NX_LPAGE_SPLITS, -1);
-    }
+    mmu.nxHugePages().untrack(page);
     PageLevel level = page.role().level();
     for (int i = 0; i < EntryTable.ENTRIES; i++) {
       long gfn = page.gfn() + i * level.pages();

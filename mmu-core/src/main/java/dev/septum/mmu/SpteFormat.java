@@ -335,7 +335,7 @@ public final class SpteFormat {
 
   /** The entry that says "no memory here, emulate" ({@code make_mmio_spte}). */
   public long makeMmio(long gfn, long generation) {
-    long gen = generation & ((1L << MMIO_GEN_BITS) - 1);
+    long gen = truncateGeneration(generation);
     long low = (gen & ((1L << MMIO_GEN_LOW_BITS) - 1)) << MMIO_GEN_LOW_SHIFT;
     long high = (gen >>> MMIO_GEN_LOW_BITS) << MMIO_GEN_HIGH_SHIFT;
     return low | high | mmioValue | mmioAccess | (gfn << 12);
@@ -348,9 +348,34 @@ public final class SpteFormat {
     return low | ((gen >>> MMIO_GEN_HIGH_SHIFT) << MMIO_GEN_LOW_BITS);
   }
 
+  /** The bits of a memslot generation that an MMIO SPTE can keep. */
+  static long truncateGeneration(long generation) {
+    return generation & ((1L << MMIO_GEN_BITS) - 1);
+  }
+
+  /** The gfn kept in an MMIO SPTE. */
+  public long mmioGfn(long spte) {
+    return (spte & PFN_MASK & ~mmioValue) >>> 12;
+  }
+
+  /** The access rights kept in an MMIO SPTE, none of them in EPT ({@code get_mmio_spte_access}). */
+  long mmioAccess(long spte) {
+    return spte & mmioAccess;
+  }
+
   /** The access bits kept in an MMIO SPTE, as {@code mark_mmio_spte} prints them. */
   static int mmioAccessBits(long spte) {
     return (int) (spte & 7);
+  }
+
+  /** The leaf after the processor has read or executed through it. */
+  long afterRead(long spte) {
+    return adEnabled ? spte | accessedMask : spte;
+  }
+
+  /** The leaf after the processor has written through it. */
+  long afterWrite(long spte) {
+    return adEnabled ? spte | accessedMask | dirtyMask : spte;
   }
 
   private long makeExecutable(long spte) {

@@ -44,6 +44,24 @@ abstract class SpteWriter {
     return iter.isMirror() ? setMirror(iter, newSpte) : setDirect(iter, newSpte);
   }
 
+  /**
+   * Drops the table that the iterator's entry points to, TLBs flushed before anybody can put
+   * something else there ({@code tdp_mmu_zap_spte_atomic}). Direct roots under read mmu_lock only.
+   *
+   * @return EBUSY if somebody else changed the entry; the iterator then has the new value
+   */
+  final Errno zapAndFlush(TdpIter iter) {
+    kvm.mmuLock().assertHeld(LockMode.SHARED);
+    long old = iter.oldSpte();
+    if (!exchange(iter, SpteFormat.FROZEN)) {
+      return Errno.EBUSY;
+    }
+    kvm.flushRemoteTlbs();
+    iter.table().spt().set(iter.index(), SpteFormat.NONPRESENT);
+    changed(iter, old, SpteFormat.NONPRESENT);
+    return Errno.OK;
+  }
+
   protected abstract Errno setDirect(TdpIter iter, long newSpte);
 
   protected abstract Errno setMirror(TdpIter iter, long newSpte);

@@ -1,12 +1,18 @@
 package dev.septum.mmu;
 
+import com.google.errorprone.annotations.FormatMethod;
 import dev.septum.kvm.PageLevel;
 
-/** Page tables as text; leafs with equal bits and consecutive pfns share a line. */
+/**
+ * Page tables as text: a line for each table, and one for each run of leafs with equal bits and
+ * consecutive pfns. A dump of a real kernel's tables has the same form.
+ */
 final class TableDump implements MmuView.EntryVisitor {
 
   private final SpteFormat format;
   private final StringBuilder text = new StringBuilder();
+  private final long[] leafs = new long[PageLevel.LEVEL_1G.number() + 1];
+  private long tables;
   private PageLevel runLevel = PageLevel.NONE;
   private long runGfn;
   private long runSpte;
@@ -18,9 +24,9 @@ final class TableDump implements MmuView.EntryVisitor {
 
   void root(MmuPage root) {
     endRun();
-    text.append(root.isMirror() ? "root mirror " : "root direct ")
-        .append(root.role().level().number());
-    text.append('\n');
+    tables++;
+    String kind = (root.isMirror() ? "mirror " : "") + (root.role().isInvalid() ? "invalid " : "");
+    add("root %shpa=0x%x level=%d", kind, root.sptPfn << 12, root.role().level().number());
   }
 
   @Override
@@ -31,11 +37,13 @@ final class TableDump implements MmuView.EntryVisitor {
       return;
     }
     endRun();
+    tables += format.isPresent(spte) ? 1 : 0;
     String kind = format.isPresent(spte) ? "table" : "nonpresent";
-    text.append("%s L%d %x %x%n".formatted(kind, level.number(), gfn, spte).replace("\r", ""));
+    add("%s L%d gfn=0x%x spte=0x%016x", kind, level.number(), gfn, spte);
   }
 
   private void leaf(PageLevel level, long gfn, long spte) {
+    leafs[level.number()]++;
     long distance = runLength * level.pages();
     if (runLevel == level && gfn == runGfn + distance && spte == runSpte + (distance << 12)) {
       runLength++;
@@ -50,13 +58,24 @@ final class TableDump implements MmuView.EntryVisitor {
 
   private void endRun() {
     if (runLength > 0) {
-      text.append("leaf L%d %x %d %x\n".formatted(runLevel.number(), runGfn, runLength, runSpte));
+      add("leaf L%d gfn=0x%x n=%d spte=0x%016x", runLevel.number(), runGfn, runLength, runSpte);
       runLength = 0;
     }
   }
 
   String text() {
     endRun();
+    if (tables == 0) {
+      return "root none\n";
+    }
+    add(
+        "total tables(incl root)=%d leaf4k=%d leaf2m=%d leaf1g=%d",
+        tables, leafs[1], leafs[2], leafs[3]);
     return text.toString();
+  }
+
+  @FormatMethod
+  private void add(String line, Object... arguments) {
+    text.append(line.formatted(arguments)).append('\n');
   }
 }

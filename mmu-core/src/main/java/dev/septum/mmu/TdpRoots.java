@@ -1,7 +1,6 @@
 package dev.septum.mmu;
 
 import com.google.common.collect.ImmutableList;
-import dev.septum.kernel.LockClass;
 import dev.septum.kernel.LockMode;
 import dev.septum.kernel.SpinLock;
 import dev.septum.kvm.Kvm;
@@ -22,13 +21,16 @@ final class TdpRoots {
 
   private final KvmMmu mmu;
   private final Kvm kvm;
+
+  /** tdp_mmu_pages_lock. */
   private final SpinLock pagesLock;
+
   private volatile ImmutableList<MmuPage> roots = ImmutableList.of();
 
-  TdpRoots(KvmMmu mmu) {
+  TdpRoots(KvmMmu mmu, SpinLock pagesLock) {
     this.mmu = mmu;
     this.kvm = mmu.kvm();
-    this.pagesLock = kvm.kernel().spinLock(LockClass.TDP_MMU_PAGES_LOCK);
+    this.pagesLock = pagesLock;
   }
 
   /** All roots, also those on their way out. */
@@ -36,14 +38,14 @@ final class TdpRoots {
     return roots;
   }
 
-  /** The valid roots that map what the filter asks for. */
-  List<MmuPage> valid(Set<GfnKind> kinds) {
-    return roots.stream().filter(r -> !r.role().isInvalid() && matches(r, kinds)).toList();
+  /** The valid roots of an address space that map what the filter asks for. */
+  List<MmuPage> valid(Set<GfnKind> kinds, int asId) {
+    return matching(kinds, asId).stream().filter(r -> !r.role().isInvalid()).toList();
   }
 
-  /** The roots that map what the filter asks for, invalid ones that are still in use included. */
-  List<MmuPage> matching(Set<GfnKind> kinds) {
-    return roots.stream().filter(r -> matches(r, kinds)).toList();
+  /** The same with invalid roots that are still in use. */
+  List<MmuPage> matching(Set<GfnKind> kinds, int asId) {
+    return roots.stream().filter(r -> r.role().asId() == asId && matches(r, kinds)).toList();
   }
 
   /**
@@ -73,7 +75,7 @@ final class TdpRoots {
 
   /** A valid root for the vCPU, with a reference taken ({@code kvm_tdp_mmu_alloc_root}). */
   MmuPage getOrAlloc(VcpuMmu vcpu, boolean mirror) {
-    MmuRole role = MmuRole.root(mmu.rootLevel(), mmu.format().isAdEnabled(), 0);
+    MmuRole role = MmuRole.root(mmu.rootLevel(), mmu.format().isAdEnabled(), vcpu.asId());
     MmuRole wanted = mirror ? role.asMirror() : role;
     kvm.mmuLock().lock(LockMode.SHARED);
     try {
@@ -167,6 +169,17 @@ final class TdpRoots {
     } finally {
       kvm.mmuLock().unlock(mode);
     }
+  }
+
+  /** Zaps every root, used or not ({@code kvm_tdp_mmu_zap_all}). mmu_lock held for write. */
+  void zapAll() {
+    kvm.mmuLock().assertHeld(LockMode.EXCLUSIVE);
+    forEach(
+        roots,
+        root -> {
+          zapRoot(root, LockMode.EXCLUSIVE);
+          return true;
+        });
   }
 
   /** Unlinks everything under a root, small tables first so that no pass takes too long. */

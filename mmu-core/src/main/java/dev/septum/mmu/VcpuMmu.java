@@ -1,5 +1,7 @@
 package dev.septum.mmu;
 
+import static com.google.common.base.Preconditions.checkState;
+
 import dev.septum.kernel.Gfp;
 import dev.septum.kernel.PageAllocator;
 import dev.septum.kernel.PageOwner;
@@ -17,12 +19,20 @@ public final class VcpuMmu {
   private final Vcpu vcpu;
   private final MemoryCache<Long> tablePages;
   private final MemoryCache<String> headers;
+  private final MmioCache mmioCache;
+  private final @Nullable DirtyRing dirtyRing;
+
+  /** The address space that the vCPU runs in: 1 in SMM. */
+  private int asId;
+
   private @Nullable MmuPage root;
   private @Nullable MmuPage mirrorRoot;
 
   VcpuMmu(KvmMmu mmu, Vcpu vcpu) {
     this.mmu = mmu;
     this.vcpu = vcpu;
+    this.mmioCache = new MmioCache(mmu);
+    this.dirtyRing = mmu.dirtyTracking().newRing(vcpu.id());
     PageAllocator pages = mmu.kvm().pages();
     tablePages =
         new MemoryCache<>(
@@ -43,6 +53,61 @@ public final class VcpuMmu {
   /** The vCPU. */
   public Vcpu vcpu() {
     return vcpu;
+  }
+
+  KvmMmu mmu() {
+    return mmu;
+  }
+
+  MmioCache mmioCache() {
+    return mmioCache;
+  }
+
+  /** Where the vCPU reports the pages that it dirtied; null while the VM uses bitmaps. */
+  public @Nullable DirtyRing dirtyRing() {
+    return dirtyRing;
+  }
+
+  /** The address space that the vCPU runs in. */
+  int asId() {
+    return asId;
+  }
+
+  /** The vCPU enters SMM: it sees the slots of address space 1, through a root of their own. */
+  public void enterSmm() {
+    changeAddressSpace(1);
+  }
+
+  /** The vCPU leaves SMM. */
+  public void leaveSmm() {
+    changeAddressSpace(0);
+  }
+
+  private void changeAddressSpace(int newAsId) {
+    checkState(mmu.addressSpaces() > newAsId, "the VM has no address space %s", newAsId);
+    if (newAsId != asId) {
+      putRoot();
+      asId = newAsId;
+    }
+  }
+
+  private void putRoot() {
+    MmuPage direct = root;
+    if (direct != null) {
+      mmu.roots().put(direct);
+      root = null;
+    }
+  }
+
+  /**
+   * Maps memory before the guest touches it ({@code KVM_PRE_FAULT_MEMORY}). No lock held.
+   *
+   * @param gpa bytes, a multiple of 4096, without the shared bit
+   * @param size bytes, a multiple of 4096
+   * @return how far it came: OK if anything was done, with the bytes that are left
+   */
+  public PreFault preFault(long gpa, long size) {
+    return mmu.preFault(this, gpa, size);
   }
 
   /** Makes one walk possible without allocation ({@code mmu_topup_memory_caches}). May sleep. */
@@ -75,16 +140,19 @@ public final class VcpuMmu {
 
   /** Has valid roots on return ({@code kvm_mmu_reload}); the mirror root comes first. May sleep. */
   public Errno load() {
+    MmuPage direct = root;
+    if (direct != null && direct.role().isInvalid()) {
+      putRoot();
+    }
+    boolean needsMirror = mmu.kvm().type().hasMirroredTdp() && mirrorRoot == null;
+    if (root != null && !needsMirror) {
+      return Errno.OK;
+    }
     Errno error = topup();
     if (error.isError()) {
       return error;
     }
-    MmuPage direct = root;
-    if (direct != null && direct.role().isInvalid()) {
-      mmu.roots().put(direct);
-      root = null;
-    }
-    if (mmu.kvm().type().hasMirroredTdp() && mirrorRoot == null) {
+    if (needsMirror) {
       mirrorRoot = mmu.roots().getOrAlloc(this, true);
     }
     if (root == null) {

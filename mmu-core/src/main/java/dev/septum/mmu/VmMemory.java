@@ -21,6 +21,9 @@ public final class VmMemory {
   private final KvmMmu mmu;
   private final Kvm kvm;
 
+  /** {@code KVM_X86_QUIRK_SLOT_ZAP_ALL}: deleting or moving a slot zaps everything. */
+  private volatile boolean slotZapAll = true;
+
   VmMemory(KvmMmu mmu) {
     this.mmu = mmu;
     this.kvm = mmu.kvm();
@@ -36,20 +39,27 @@ public final class VmMemory {
   }
 
   /**
-   * Creates, moves or deletes a memslot ({@code KVM_SET_USER_MEMORY_REGION2}).
+   * Deleting or moving a slot zaps that slot only from now on ({@code KVM_CAP_DISABLE_QUIRKS2} with
+   * {@code KVM_X86_QUIRK_SLOT_ZAP_ALL}).
+   */
+  public void disableQuirkSlotZapAll() {
+    slotZapAll = false;
+  }
+
+  /**
+   * Creates, moves or deletes a memslot, or changes its flags ({@code
+   * KVM_SET_USER_MEMORY_REGION2}).
    *
    * @return EINVAL for a region that cannot be, EEXIST if it overlaps another
    */
   public Errno setRegion(MemoryRegion region) {
-    kvm.slotsLock().lock();
-    try {
-      return kvm.isBugged() ? Errno.EIO : setRegionLocked(region);
-    } finally {
-      kvm.slotsLock().unlock();
-    }
+    return mmu.withSlotsLock(() -> kvm.isBugged() ? Errno.EIO : setRegionLocked(region));
   }
 
   private Errno setRegionLocked(MemoryRegion region) {
+    if (!hasPossibleFlags(region) || !mmu.memslots().isPossibleId(region.slot())) {
+      return Errno.EINVAL;
+    }
     Memslot old = mmu.memslots().byId(region.slot());
     if (region.pages() == 0) {
       if (old == null) {
@@ -58,55 +68,98 @@ public final class VmMemory {
       replace(old, null);
       return Errno.OK;
     }
-    if (!isPossible(region) || (old != null && !isMoveOf(old, region))) {
+    if (!isPossible(region) || (old != null && !canReplace(old, region))) {
       return Errno.EINVAL;
     }
+    if (old != null && old.region().baseGfn() == region.baseGfn()) {
+      if (old.region().flags() != region.flags()) {
+        changeFlags(old, region);
+      }
+      return Errno.OK;
+    }
+    return createOrMove(old, region);
+  }
+
+  private Errno createOrMove(@Nullable Memslot old, MemoryRegion region) {
     GfnRange gfns = GfnRange.ofPages(region.baseGfn(), region.pages());
-    if (mmu.memslots().overlapping(gfns).stream().anyMatch(s -> s != old)) {
+    if (mmu.memslots().overlapping(region.asId(), gfns).stream().anyMatch(s -> s != old)) {
       return Errno.EEXIST;
     }
     GuestMemfd gmem = region.gmem();
     if (gmem != null && gmem.isBound(mmu, GfnRange.ofPages(region.gmemOffset(), region.pages()))) {
       return Errno.EINVAL;
     }
-    if (old == null || old.region().baseGfn() != region.baseGfn()) {
-      replace(old, new Memslot(kvm.kernel(), region));
-    }
+    replace(old, new Memslot(kvm.kernel(), region, bitmapFor(old, region)));
     return Errno.OK;
   }
 
+  /** {@code check_memory_region_flags}: private memory can be neither logged nor read-only. */
+  private boolean hasPossibleFlags(MemoryRegion region) {
+    int possible =
+        region.has(MemoryRegion.GUEST_MEMFD) && kvm.type().hasPrivateMemory()
+            ? MemoryRegion.GUEST_MEMFD
+            : MemoryRegion.LOG_DIRTY_PAGES | MemoryRegion.READONLY;
+    return (region.flags() & ~possible) == 0;
+  }
+
   private boolean isPossible(MemoryRegion region) {
-    GuestMemfd gmem = region.gmem();
-    boolean gmemFits =
-        gmem == null
-            || (kvm.type().hasPrivateMemory()
-                && !region.readOnly()
-                && region.gmemOffset() >= 0
-                && region.gmemOffset() <= gmem.frames() - region.pages());
     long last = region.baseGfn() + region.pages() - 1;
-    return region.slot() >= 0
-        && region.baseGfn() >= 0
+    return region.baseGfn() >= 0
         && last >= region.baseGfn()
         && last < mmu.maxGfnPlusOne()
         && (last & mmu.gfnDirectBits()) == 0
         && region.hva() % 4096 == 0
-        && gmemFits;
+        && gmemFits(region);
   }
 
-  private static boolean isMoveOf(Memslot old, MemoryRegion region) {
+  private static boolean gmemFits(MemoryRegion region) {
+    GuestMemfd gmem = region.gmem();
+    if (!region.has(MemoryRegion.GUEST_MEMFD)) {
+      return gmem == null;
+    }
+    return gmem != null
+        && region.gmemOffset() >= 0
+        && region.gmemOffset() <= gmem.frames() - region.pages();
+  }
+
+  /** Whether a slot may become this: moved, or with other flags. */
+  private static boolean canReplace(Memslot old, MemoryRegion region) {
     MemoryRegion before = old.region();
-    return before.gmem() == null
-        && region.gmem() == null
+    return !before.has(MemoryRegion.GUEST_MEMFD)
+        && !region.has(MemoryRegion.GUEST_MEMFD)
         && before.pages() == region.pages()
         && before.hva() == region.hva()
-        && before.readOnly() == region.readOnly();
+        && before.has(MemoryRegion.READONLY) == region.has(MemoryRegion.READONLY);
+  }
+
+  /** {@code KVM_MR_FLAGS_ONLY}: dirty logging begins or ends. */
+  private void changeFlags(Memslot old, MemoryRegion region) {
+    Memslot next = new Memslot(old, region, bitmapFor(old, region));
+    publish(old, next);
+    if (next.isReadOnly()) {
+      // It can't become dirty, and was never writable.
+      return;
+    }
+    if (next.isLogging()) {
+      mmu.dirtyTracking().logging().enabled(next);
+    } else {
+      mmu.dirtyTracking().logging().disabled(next);
+    }
+  }
+
+  private @Nullable DirtyBitmap bitmapFor(@Nullable Memslot old, MemoryRegion region) {
+    if (!region.has(MemoryRegion.LOG_DIRTY_PAGES)) {
+      return null;
+    }
+    DirtyBitmap kept = old == null ? null : old.dirtyBitmap();
+    return kept == null ? mmu.dirtyTracking().newBitmap(region.pages()) : kept;
   }
 
   /** Unmaps and removes the old slot, then installs the new one. */
   private void replace(@Nullable Memslot old, @Nullable Memslot next) {
     if (old != null) {
       old.invalidate();
-      mmu.memslots().update(UnaryOperator.identity());
+      update(old.asId(), UnaryOperator.identity());
       zapSlot(old);
       GuestMemfd gmem = old.gmem();
       if (gmem != null) {
@@ -120,26 +173,39 @@ public final class VmMemory {
         gmem.bind(mmu, next);
       }
     }
-    mmu.memslots()
-        .update(
-            slots -> {
-              List<Memslot> changed = new ArrayList<>(slots);
-              changed.remove(old);
-              if (next != null) {
-                changed.add(next);
-              }
-              return changed;
-            });
+    publish(old, next);
+  }
+
+  private void publish(@Nullable Memslot old, @Nullable Memslot next) {
+    int asId = next != null ? next.asId() : old != null ? old.asId() : 0;
+    update(
+        asId,
+        slots -> {
+          List<Memslot> changed = new ArrayList<>(slots);
+          changed.remove(old);
+          if (next != null) {
+            changed.add(next);
+          }
+          return changed;
+        });
+  }
+
+  /** Publishes slots; a generation that MMIO SPTEs had before must not make them valid again. */
+  private void update(int asId, UnaryOperator<List<Memslot>> change) {
+    long generation = mmu.memslots().update(asId, change);
+    if (SpteFormat.truncateGeneration(generation) / mmu.addressSpaces() == 0) {
+      mmu.zapAllFast();
+    }
   }
 
   private void zapSlot(Memslot slot) {
-    if (kvm.type() == VmType.DEFAULT) {
+    if (kvm.type() == VmType.DEFAULT && slotZapAll) {
       mmu.zapAllFast();
       return;
     }
     mmu.withMmuLock(
         () -> {
-          if (mmu.unmap(slot.gfns(), BOTH)) {
+          if (mmu.unmap(slot.asId(), slot.gfns(), BOTH)) {
             kvm.flushRemoteTlbs();
           }
           return Errno.OK;
@@ -164,7 +230,7 @@ public final class VmMemory {
       if (mmu.attributes().isUniform(range, isPrivate)) {
         return Errno.OK;
       }
-      List<Memslot> slots = mmu.memslots().overlapping(range);
+      List<Memslot> slots = mmu.memslots().overlapping(0, range);
       Errno error = mmu.withMmuLock(() -> unmapOtherKind(slots, range, isPrivate));
       if (!error.isError()) {
         mmu.attributes().set(range, isPrivate);
@@ -205,7 +271,7 @@ public final class VmMemory {
     }
     boolean flush = false;
     for (Memslot slot : slots) {
-      flush |= mmu.unmap(slot.gfns().intersect(range), kind);
+      flush |= mmu.unmap(0, slot.gfns().intersect(range), kind);
     }
     if (flush) {
       kvm.flushRemoteTlbs();

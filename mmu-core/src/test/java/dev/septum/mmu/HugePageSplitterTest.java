@@ -203,7 +203,7 @@ class HugePageSplitterTest {
       doAnswer(
               call -> {
                 vm.mmu.withMmuLock(
-                    () -> vm.mmu.unmap(new GfnRange(0x200, 0x400), EnumSet.of(GfnKind.PRIVATE)));
+                    () -> vm.mmu.unmap(0, new GfnRange(0x200, 0x400), EnumSet.of(GfnKind.PRIVATE)));
                 cached.addAndGet(2);
                 return Errno.OK;
               })
@@ -393,7 +393,7 @@ class HugePageSplitterTest {
       assertThat(vm.leafCounts()).containsExactly(GIGABYTE_PAGES, 0L, 0L);
       assertThat(counter(MmuCounter.LOCK_DROPS_ALLOC)).isEqualTo(513);
       assertThat(counter(MmuCounter.DIRECT_SPLITS)).isEqualTo(513);
-      assertThat(vm.view.dump()).contains("leaf L1 40000 512 8600000040000b77\n");
+      assertThat(vm.view.dump()).contains("leaf L1 gfn=0x40000 n=512 spte=0x8600000040000b77\n");
       MmuPage last = vm.at(vm.directRoot(), GFN + 0x3ffff, SMALL, LockMode.SHARED, TdpIter::table);
       assertThat(last.spt().isUniform()).isTrue();
     }
@@ -485,7 +485,8 @@ class HugePageSplitterTest {
     private Errno split(GfnRange range, PageLevel target, LockMode mode) {
       vm.mmuLock().lock(mode);
       try {
-        return HugePageSplitter.split(vm.mmu, vm.directRoot(), range, target, mode);
+        return HugePageSplitter.split(
+            vm.mmu, vm.directRoot(), range, target, mode, SplitCause.FAULT);
       } finally {
         vm.mmuLock().unlock(mode);
       }

@@ -14,7 +14,6 @@ import dev.septum.kvm.GfnRange;
 import dev.septum.kvm.PageLevel;
 import dev.septum.kvm.VcpuStat;
 import dev.septum.kvm.VmStat;
-import dev.septum.kvm.VmType;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
@@ -25,7 +24,6 @@ class MappingLevelsTest {
   private static final long GIGABYTE = 0x40000;
   private static final PageLevel SMALL = PageLevel.LEVEL_4K;
   private static final PageLevel HUGE = PageLevel.LEVEL_2M;
-  private static final MmuParams NX = new MmuParams(SpteFormat.ept(), PageLevel.LEVEL_512G, true);
 
   private TestVm vm = TestVm.ordinary();
 
@@ -150,7 +148,7 @@ class MappingLevelsTest {
 
   @Test
   void execution_underTheNxMitigation_maps4K_andKeepsTheTable() {
-    use(TestVm.of(VmType.DEFAULT, NX));
+    use(TestVm.nx());
     vm.addShared(GFN, 0x200);
     vm.memory.setLevel(HUGE);
 
@@ -164,7 +162,7 @@ class MappingLevelsTest {
 
   @Test
   void execution_underTheNxMitigation_splitsTheHugeLeafAndIsSpurious() {
-    use(TestVm.of(VmType.DEFAULT, NX));
+    use(TestVm.nx());
     vm.addShared(GFN, 0x200);
     vm.memory.setLevel(HUGE);
     vm.map(GFN, TestVm.READ);
@@ -181,7 +179,7 @@ class MappingLevelsTest {
 
   @Test
   void execution_underTheNxMitigation_splits1GInTwoTables() {
-    use(TestVm.of(VmType.DEFAULT, NX));
+    use(TestVm.nx());
     vm.addShared(GFN, GIGABYTE);
     vm.memory.setLevel(PageLevel.LEVEL_1G);
     vm.map(GFN, TestVm.READ);
@@ -195,7 +193,7 @@ class MappingLevelsTest {
 
   @Test
   void nxTable_goesFromTheStatisticsWithItsRoot() {
-    use(TestVm.of(VmType.DEFAULT, NX));
+    use(TestVm.nx());
     Memslot slot = vm.addShared(GFN, 0x200);
     vm.memory.setLevel(HUGE);
     vm.map(GFN, TestVm.EXEC);

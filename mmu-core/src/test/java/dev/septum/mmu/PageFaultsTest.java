@@ -67,7 +67,7 @@ class PageFaultsTest {
 
     assertThat(vm.state()).isEqualTo(after);
     assertThat(vm.view.directLeafs()).isEmpty();
-    assertThat(vm.view.dump()).contains("nonpresent L1 40000 40000006\n");
+    assertThat(vm.view.dump()).contains("nonpresent L1 gfn=0x40000 spte=0x0000000040000006\n");
     assertThat(pf(VcpuStat.PF_EMULATE, VcpuStat.PF_MMIO_SPTE_CREATED)).containsExactly(2L, 2L);
   }
 
@@ -191,7 +191,11 @@ class PageFaultsTest {
 
   @Test
   void readOnlySlot_mapsReadsAndEmulatesWrites() {
-    assertThat(vm.mmu.memory().setRegion(new MemoryRegion(0, GFN, 1, GFN << 12, true, null, 0)))
+    assertThat(
+            vm.mmu
+                .memory()
+                .setRegion(
+                    MemoryRegion.shared(0, GFN, 1, GFN << 12).withFlags(MemoryRegion.READONLY)))
         .isEqualTo(Errno.OK);
 
     assertThat(vm.fault(GFN, TestVm.WRITE)).isEqualTo(EMULATE);

@@ -166,7 +166,7 @@ class PrivateFaultsTest {
       assertThat(vm.fault(GFN | TestVm.SHARED_BIT, TestVm.WRITE))
           .isEqualTo(FaultOutcome.of(RetPf.EMULATE));
 
-      assertThat(vm.view.dump()).contains("nonpresent L1 40000 40000000\n");
+      assertThat(vm.view.dump()).contains("nonpresent L1 gfn=0x40000 spte=0x0000000040000000\n");
     }
 
     @ParameterizedTest

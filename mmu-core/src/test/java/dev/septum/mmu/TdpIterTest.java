@@ -66,7 +66,9 @@ class TdpIterTest {
   @Test
   void walk_fiveLevels_startsOneLevelHigher() {
     vm.assertSoundAndDestroy();
-    vm = TestVm.of(VmType.DEFAULT, new MmuParams(SpteFormat.ept(), PageLevel.LEVEL_256T, false));
+    vm =
+        TestVm.of(
+            VmType.DEFAULT, MmuParams.of(SpteFormat.ept()).withRootLevel(PageLevel.LEVEL_256T));
     mapBothSidesOf2M();
 
     assertThat(visited(PageLevel.LEVEL_4K, BASE + 0x1ff, BASE + 0x201))

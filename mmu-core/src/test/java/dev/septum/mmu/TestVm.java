@@ -65,17 +65,22 @@ final class TestVm extends Kvm {
     }
   }
 
-  private TestVm(VmType type, MmuParams params, Host host, List<String> events) {
-    this(type, params, host, events, spy(new TestBackend(host.pages(), events)));
+  private TestVm(VmType type, KvmModule module, MmuParams params, Host host, List<String> events) {
+    this(type, module, params, host, events, spy(new TestBackend(host.pages(), events)));
   }
 
   private TestVm(
-      VmType type, MmuParams params, Host host, List<String> events, TestBackend backend) {
+      VmType type,
+      KvmModule module,
+      MmuParams params,
+      Host host,
+      List<String> events,
+      TestBackend backend) {
     super(0, host, backend, type);
     this.events = events;
     this.ops = backend;
     this.memory = new TestMemory(host.pages());
-    this.mmu = new KvmMmu(this, params, memory);
+    this.mmu = new KvmMmu(this, module, params, memory);
     this.view = new MmuView(mmu);
     if (type.hasMirroredTdp()) {
       mmu.setGfnDirectBits(SHARED_BIT);
@@ -85,6 +90,19 @@ final class TestVm extends Kvm {
   }
 
   static TestVm of(VmType type, MmuParams params) {
+    return of(type, KernelGeneration.LINUX_7_1, params);
+  }
+
+  /** A VM on a kernel that maps huge pages non-executable. */
+  static TestVm nx() {
+    TestVm vm = ordinary();
+    assertThat(vm.mmu.module().setParameter("nx_huge_pages", "force")).isEqualTo(Errno.OK);
+    assertThat(vm.vcpu.load()).isEqualTo(Errno.OK);
+    vm.events.clear();
+    return vm;
+  }
+
+  static TestVm of(VmType type, KernelGeneration generation, MmuParams params) {
     List<String> events = Collections.synchronizedList(new ArrayList<>());
     TraceSink trace =
         new TraceSink() {
@@ -100,7 +118,8 @@ final class TestVm extends Kvm {
         };
     Kernel kernel = Kernel.host();
     PageAllocator pages = new PageAllocator(kernel, 8L << 30, Placement.SEQUENTIAL, 0);
-    return new TestVm(type, params, new Host(kernel, pages, trace), events);
+    return new TestVm(
+        type, new KvmModule(kernel, generation), params, new Host(kernel, pages, trace), events);
   }
 
   static TestVm of(VmType type, SpteFormat format) {
@@ -307,7 +326,7 @@ final class TestVm extends Kvm {
     owned.values().removeIf(count -> count == 0);
     assertThat(owned.keySet()).containsExactly(PageOwner.FREE);
     assertThat(pages().objects()).isEmpty();
-    assertThat(view.dump()).isEmpty();
+    assertThat(view.dump()).isEqualTo("root none\n");
     assertThat(leafCounts()).containsExactly(0L, 0L, 0L);
   }
 }

@@ -74,7 +74,7 @@ class VmMemoryTest {
       assertThat(set(region)).isEqualTo(Errno.EINVAL);
 
       assertThat(vm.mmu.memslots().all()).isEmpty();
-      assertThat(vm.mmu.memslots().generation()).isZero();
+      assertThat(vm.mmu.memslots().generation(0)).isZero();
     }
 
     @Test
@@ -85,7 +85,8 @@ class VmMemoryTest {
       assertThat(set(withGmem(0, GFN, 4, gmem, 1))).isEqualTo(Errno.EINVAL);
       assertThat(set(withGmem(0, GFN, 4, gmem, -1))).isEqualTo(Errno.EINVAL);
       assertThat(set(withGmem(0, GFN, 2, gmem, Long.MAX_VALUE))).isEqualTo(Errno.EINVAL);
-      assertThat(set(new MemoryRegion(0, GFN, 4, 0, true, gmem, 0))).isEqualTo(Errno.EINVAL);
+      assertThat(set(MemoryRegion.withGmem(0, GFN, 4, 0, gmem, 0).withFlags(MemoryRegion.READONLY)))
+          .isEqualTo(Errno.EINVAL);
       assertThat(set(withGmem(0, GFN, 4, gmem, 0))).isEqualTo(Errno.OK);
     }
 
@@ -130,17 +131,18 @@ class VmMemoryTest {
 
       assertThat(set(MemoryRegion.shared(0, GFN, 5, hva))).isEqualTo(Errno.EINVAL);
       assertThat(set(MemoryRegion.shared(0, GFN, 4, 0))).isEqualTo(Errno.EINVAL);
-      assertThat(set(new MemoryRegion(0, GFN, 4, hva, true, null, 0))).isEqualTo(Errno.EINVAL);
+      assertThat(set(MemoryRegion.shared(0, GFN, 4, hva).withFlags(MemoryRegion.READONLY)))
+          .isEqualTo(Errno.EINVAL);
     }
 
     @Test
     void sameRegionAgain_changesNothing() {
       vm.addShared(GFN, 4);
-      long generation = vm.mmu.memslots().generation();
+      long generation = vm.mmu.memslots().generation(0);
 
       assertThat(set(MemoryRegion.shared(0, GFN, 4, GFN << 12))).isEqualTo(Errno.OK);
 
-      assertThat(vm.mmu.memslots().generation()).isEqualTo(generation);
+      assertThat(vm.mmu.memslots().generation(0)).isEqualTo(generation);
     }
 
     @Test
@@ -230,15 +232,15 @@ class VmMemoryTest {
     @Test
     void generation_advancesByTheAddressSpacesAtEachSwap() {
       vm.addShared(GFN, 1);
-      assertThat(vm.mmu.memslots().generation()).isEqualTo(1);
+      assertThat(vm.mmu.memslots().generation(0)).isEqualTo(1);
       assertThat(set(MemoryRegion.delete(0))).isEqualTo(Errno.OK);
-      assertThat(vm.mmu.memslots().generation()).isEqualTo(3);
+      assertThat(vm.mmu.memslots().generation(0)).isEqualTo(3);
 
       use(TestVm.ordinary());
       vm.addShared(GFN, 1);
-      assertThat(vm.mmu.memslots().generation()).isEqualTo(2);
+      assertThat(vm.mmu.memslots().generation(0)).isEqualTo(2);
       assertThat(set(MemoryRegion.delete(0))).isEqualTo(Errno.OK);
-      assertThat(vm.mmu.memslots().generation()).isEqualTo(6);
+      assertThat(vm.mmu.memslots().generation(0)).isEqualTo(6);
     }
 
     @Test
@@ -256,7 +258,7 @@ class VmMemoryTest {
       assertThat(id(slots.find(0))).isEqualTo(-1);
       assertThat(id(slots.find(2 * GFN + 7))).isEqualTo(2);
       assertThat(slots.all()).extracting(Memslot::id).containsExactly(1, 0, 2);
-      assertThat(slots.overlapping(new GfnRange(GFN + 3, 2 * GFN + 1)))
+      assertThat(slots.overlapping(0, new GfnRange(GFN + 3, 2 * GFN + 1)))
           .extracting(Memslot::id)
           .containsExactly(0, 2);
       assertThat(slots.byId(7)).isNull();

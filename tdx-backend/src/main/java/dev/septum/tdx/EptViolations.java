@@ -51,7 +51,7 @@ final class EptViolations {
         return new RunExit.Failed(error, "the leaf around an accepted page could not be split");
       }
     }
-    mmu.traceFault(vcpu, gpa, QUALIFICATION_WRITE);
+    mmu.traceFault(vcpu, 0, gpa, QUALIFICATION_WRITE);
     return resolve(gpa, KvmMmu.privateWriteError());
   }
 
@@ -61,7 +61,7 @@ final class EptViolations {
     if (kvm.bugOn(fetch, "instruction fetch from a shared GPA")) {
       return new RunExit.Failed(Errno.EIO, "instruction fetch from a shared GPA");
     }
-    mmu.traceFault(vcpu, gpa, qualification);
+    mmu.traceFault(vcpu, 0, gpa, qualification);
     return resolve(gpa, KvmMmu.sharedError((qualification & QUALIFICATION_WRITE) != 0, false));
   }
 

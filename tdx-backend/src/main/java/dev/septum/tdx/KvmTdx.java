@@ -49,7 +49,7 @@ public final class KvmTdx extends Kvm {
   public KvmTdx(TdxHost tdxHost, HostMm hostMm, long mapGpaMaxLen) {
     super(tdxHost.nextVmId(), tdxHost.host(), TdxX86Ops.INSTANCE, VmType.TDX);
     this.tdxHost = tdxHost;
-    this.mmu = new KvmMmu(this, MmuParams.of(SpteFormat.eptForTd()), hostMm);
+    this.mmu = new KvmMmu(this, tdxHost.kvmModule(), MmuParams.of(SpteFormat.eptForTd()), hostMm);
     this.splitCache = new SplitCache(this);
     this.noVcpus = new NoVcpus(this);
     this.secureEpt = new SecureEpt(this);

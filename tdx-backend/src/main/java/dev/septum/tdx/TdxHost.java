@@ -7,6 +7,8 @@ import dev.septum.kernel.PageOwner;
 import dev.septum.kernel.SharedWord;
 import dev.septum.kvm.Errno;
 import dev.septum.kvm.Host;
+import dev.septum.mmu.KernelGeneration;
+import dev.septum.mmu.KvmModule;
 import dev.septum.tdx.module.TdxModule;
 import dev.septum.tdx.module.TdxModuleConfig;
 
@@ -22,6 +24,7 @@ public final class TdxHost {
   private final Dpamt dpamt;
   private final SharedWord hkidsInUse;
   private final SharedWord vmCount;
+  private final KvmModule kvmModule;
 
   /** Brings a host up with a module that covers all its memory. */
   public TdxHost(Host host, TdxModuleConfig config) {
@@ -34,6 +37,7 @@ public final class TdxHost {
             : Dpamt.disabled(host.kernel(), host.pages());
     this.hkidsInUse = host.kernel().word(1); // HKID 0 is not private.
     this.vmCount = host.kernel().word(0);
+    this.kvmModule = new KvmModule(host.kernel(), KernelGeneration.LINUX_7_1);
   }
 
   /** The machine. */
@@ -49,6 +53,11 @@ public final class TdxHost {
   /** The host's Dynamic PAMT accounting. */
   public Dpamt dpamt() {
     return dpamt;
+  }
+
+  /** The kvm module: parameters that hold for all VMs. */
+  public KvmModule kvmModule() {
+    return kvmModule;
   }
 
   Seamcalls seamcalls() {

@@ -89,7 +89,11 @@ class TdBootTest {
     assertThat(report.splits().byCause())
         .isEqualTo(
             ImmutableMap.of(
-                "guest_accept", 0L, "memory_attributes", 513L, "punch_hole", 0L, "fault", 0L));
+                "guest_accept", 0L,
+                "memory_attributes", 513L,
+                "punch_hole", 0L,
+                "dirty_log", 0L,
+                "fault", 0L));
     assertThat(report.conversions()).isEqualTo(new BootReport.ConversionSection(1, 512, 0, 262144));
     assertThat(report.mmuLock().dropsByReason().values()).containsExactly(513L, 513L, 0L);
     assertThat(report.splitCache().topups()).isEqualTo(513);
