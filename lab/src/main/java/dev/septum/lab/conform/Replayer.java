@@ -1,0 +1,22 @@
+package dev.septum.lab.conform;
+
+import dev.septum.lab.Progress;
+import java.util.List;
+
+/** Does on an MMU what was done to the kernel in a recording. */
+@FunctionalInterface
+public interface Replayer {
+
+  /**
+   * Replays a recording from its first operation to its last; the operations that it calls
+   * concurrent run on threads.
+   *
+   * <p>Pages that the recording does not list (the guest's code, guest_memfd) get frames that it
+   * does not list either. The tables of a dump and of the events are in frames of the MMU's own.
+   *
+   * @param progress is told how many events have happened
+   * @return one outcome for each operation
+   * @throws RecordingException if the recording asks for something that cannot be replayed
+   */
+  List<OpOutcome> replay(Recording recording, Progress progress) throws RecordingException;
+}
