@@ -23,6 +23,8 @@ public final class GuestCpu {
     DONE,
     /** There is no memory: user space must do it ({@code KVM_EXIT_MMIO}). */
     MMIO,
+    /** User space must empty the dirty ring first ({@code KVM_EXIT_DIRTY_RING_FULL}). */
+    DIRTY_RING_FULL,
     /** Something that KVM_RUN returns an error for; {@link Access#error} says which. */
     ERROR
   }
@@ -35,6 +37,7 @@ public final class GuestCpu {
    */
   public record Access(Result result, Errno error, FaultOutcome.@Nullable MemoryFault memoryFault) {
     private static final Access DONE = new Access(Result.DONE, Errno.OK, null);
+    private static final Access RING_FULL = new Access(Result.DIRTY_RING_FULL, Errno.OK, null);
     private static final Access MMIO = new Access(Result.MMIO, Errno.OK, null);
   }
 
@@ -50,6 +53,9 @@ public final class GuestCpu {
   private final VcpuMmu vcpuMmu;
   private final Vcpu vcpu;
   private final SpteFormat format;
+
+  /** {@code KVM_REQ_TLB_FLUSH_GUEST}: a new vCPU has one pending. */
+  private boolean guestFlushRequest = true;
 
   /** The processor that runs this vCPU. */
   public GuestCpu(VcpuMmu vcpuMmu) {
@@ -71,7 +77,11 @@ public final class GuestCpu {
       if (error.isError()) {
         return failed(error, null);
       }
-      vcpu.serviceTlbFlush();
+      serviceTlbFlushes();
+      DirtyRing ring = vcpuMmu.dirtyRing();
+      if (ring != null && ring.isSoftFull()) {
+        return Access.RING_FULL;
+      }
       Walk walk = runGuest(kind, gpa);
       if (walk == Walk.ALLOWED) {
         return Access.DONE;
@@ -85,9 +95,17 @@ public final class GuestCpu {
 
   /** The guest left for user space with a port access, as a test program does at its end. */
   public void portExit() {
-    vcpu.serviceTlbFlush();
+    serviceTlbFlushes();
     vcpu.stats().increment(VcpuStat.EXITS);
     vcpu.stats().increment(VcpuStat.IO_EXITS);
+  }
+
+  private void serviceTlbFlushes() {
+    vcpu.serviceTlbFlush();
+    if (guestFlushRequest) {
+      guestFlushRequest = false;
+      vcpu.stats().increment(VcpuStat.TLB_FLUSH);
+    }
   }
 
   private Walk runGuest(AccessKind kind, long gpa) {

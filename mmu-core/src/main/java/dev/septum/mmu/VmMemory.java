@@ -18,6 +18,9 @@ public final class VmMemory {
   private static final Set<GfnKind> BOTH = EnumSet.allOf(GfnKind.class);
   private static final PageLevel[] HUGE_LEVELS = {PageLevel.LEVEL_2M, PageLevel.LEVEL_1G};
 
+  /** {@code KVM_MEMORY_ATTRIBUTE_PRIVATE}. */
+  private static final long ATTRIBUTE_PRIVATE = 8;
+
   private final KvmMmu mmu;
   private final Kvm kvm;
 
@@ -44,6 +47,36 @@ public final class VmMemory {
    */
   public void disableQuirkSlotZapAll() {
     slotZapAll = false;
+  }
+
+  /**
+   * {@link #setRegion} in bytes, as user space has it.
+   *
+   * @return EINVAL as well for what is no multiple of 4096
+   */
+  public Errno setRegion(
+      int slot, int flags, long gpa, long size, long hva, @Nullable GuestMemfd gmem, long offset) {
+    return ((gpa | size | hva | offset) & 4095) != 0 || size < 0
+        ? Errno.EINVAL
+        : setRegion(
+            new MemoryRegion(slot, gpa >>> 12, size >>> 12, hva, flags, gmem, offset >>> 12));
+  }
+
+  /**
+   * {@link #setAttributes} in bytes, as user space has it.
+   *
+   * @param attributes 8 for private, 0 for shared
+   * @return EINVAL as well for other attributes, and for what is no multiple of 4096
+   */
+  public Errno setAttributes(long gpa, long size, long attributes) {
+    boolean possible =
+        ((gpa | size) & 4095) == 0
+            && gpa >= 0
+            && gpa + size > gpa
+            && (attributes & ~ATTRIBUTE_PRIVATE) == 0;
+    return possible
+        ? setAttributes(GfnRange.ofPages(gpa >>> 12, size >>> 12), attributes != 0)
+        : Errno.EINVAL;
   }
 
   /**
@@ -224,7 +257,7 @@ public final class VmMemory {
     if (!kvm.type().hasPrivateMemory() || range.isEmpty() || range.end() > mmu.maxGfnPlusOne()) {
       return Errno.EINVAL;
     }
-    mmu.trace().setMemAttributes(range, isPrivate ? 8 : 0);
+    mmu.trace().setMemAttributes(range, isPrivate ? ATTRIBUTE_PRIVATE : 0);
     kvm.slotsLock().lock();
     try {
       if (mmu.attributes().isUniform(range, isPrivate)) {

@@ -183,6 +183,7 @@ public final class TdxCommands {
     Errno error = check("TDH_MR_FINALIZE", result);
     if (!error.isError()) {
       kvm.setState(TdState.RUNNABLE);
+      kvm.mmu().allowPreFault();
     }
     return error;
   }

@@ -1,0 +1,37 @@
+package dev.septum.lab.conform;
+
+import com.google.common.collect.ImmutableList;
+import dev.septum.lab.Progress;
+import dev.septum.mmu.DirtyLogBoundary;
+import java.util.List;
+
+/**
+ * Replays recordings on our MMU: a VM of its own for each, driven through the same ioctls, touches
+ * and calls of the host's memory management.
+ */
+public final class Replay implements Replayer {
+
+  private final DirtyLogBoundary boundary;
+
+  /** Replays as the kernel is. */
+  public Replay() {
+    this(DirtyLogBoundary.ROUNDED_UP);
+  }
+
+  /** Replays with another judgement of which huge pages the dirty bits of a word lie in. */
+  public Replay(DirtyLogBoundary boundary) {
+    this.boundary = boundary;
+  }
+
+  @Override
+  public List<OpOutcome> replay(Recording recording, Progress progress) throws RecordingException {
+    ImmutableList.Builder<OpOutcome> outcomes = ImmutableList.builder();
+    ReplayedHost host = new ReplayedHost(recording.header(), boundary);
+    progress.phase(recording.name(), recording.ops().size());
+    for (RecordedOp op : recording.ops()) {
+      outcomes.add(host.run(op));
+      progress.reached(op.index() + 1L);
+    }
+    return outcomes.build();
+  }
+}
