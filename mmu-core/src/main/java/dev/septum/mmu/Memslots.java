@@ -88,9 +88,10 @@ public final class Memslots {
     return spaces.get(0).current.slots;
   }
 
-  /** The slots of every address space. */
-  List<Memslot> everywhere() {
-    return spaces.stream().flatMap(space -> space.current.slots.stream()).toList();
+  /** The slots of every address space, each one's by user address. */
+  List<Memslot> everywhereByHva() {
+    Comparator<Memslot> byHva = Comparator.comparingLong(slot -> slot.region().hva());
+    return spaces.stream().flatMap(space -> space.current.slots.stream().sorted(byHva)).toList();
   }
 
   /** The slots of an address space that share a frame with the range, lowest gfn first. */

@@ -171,7 +171,7 @@ public final class MmuNotifier {
 
   private List<Hit> hits(long startHva, long endHva) {
     List<Hit> hits = new ArrayList<>();
-    for (Memslot slot : mmu.memslots().everywhere()) {
+    for (Memslot slot : mmu.memslots().everywhereByHva()) {
       GfnRange gfns = slot.gfnsOfHvas(startHva, endHva);
       if (!gfns.isEmpty()) {
         hits.add(new Hit(slot, gfns));
