@@ -1,6 +1,8 @@
 package dev.septum.lab;
 
 import dev.septum.lab.boot.TdBoot;
+import dev.septum.lab.conform.RecordingException;
+import dev.septum.lab.conform.Replayer;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
 import picocli.CommandLine;
@@ -30,17 +32,25 @@ public final class Septum implements Runnable {
 
   /** Runs the command and exits with its code. */
   public static void main(String[] args) {
-    CommandLine command = commandLine(new TdBoot());
+    CommandLine command = commandLine(new TdBoot(), replayer());
     command.setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8));
     command.setErr(new PrintWriter(System.err, true, StandardCharsets.UTF_8));
     System.exit(run(command, args));
   }
 
+  /** What replays recordings. */
+  private static Replayer replayer() {
+    return (recording, progress) -> {
+      throw new RecordingException(recording.name() + ": this build cannot replay recordings");
+    };
+  }
+
   /** The command on a given emulator. */
-  static CommandLine commandLine(GuestBoot guestBoot) {
+  static CommandLine commandLine(GuestBoot guestBoot, Replayer replayer) {
     CommandErrors errors = new CommandErrors();
     return new CommandLine(new Septum())
         .addSubcommand(new BootCommand(guestBoot))
+        .addSubcommand(new ConformCommand(replayer))
         .setCaseInsensitiveEnumValuesAllowed(true)
         .setParameterExceptionHandler(errors)
         .setExecutionExceptionHandler(errors);
@@ -63,7 +73,8 @@ public final class Septum implements Runnable {
   /** Without a subcommand there is nothing to do. */
   @Override
   public void run() {
-    throw new CommandLine.ParameterException(spec.commandLine(), "a COMMAND is missing: boot");
+    throw new CommandLine.ParameterException(
+        spec.commandLine(), "a COMMAND is missing: boot, conform");
   }
 
   /** The version in the jar's manifest. */

@@ -194,7 +194,7 @@ class BootCommandTest {
   @Test
   void withoutCommand_asksForOne() {
     assertThat(run()).isEqualTo(2);
-    assertOneError("a COMMAND is missing: boot");
+    assertOneError("a COMMAND is missing: boot, conform");
   }
 
   @Test
@@ -285,7 +285,7 @@ class BootCommandTest {
   }
 
   private CommandLine command(GuestBoot guestBoot) {
-    return Septum.commandLine(guestBoot)
+    return Septum.commandLine(guestBoot, (recording, progress) -> recording.outcomes())
         .setOut(new PrintWriter(out, true))
         .setErr(new PrintWriter(err, true));
   }
