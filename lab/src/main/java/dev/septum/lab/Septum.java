@@ -1,7 +1,7 @@
 package dev.septum.lab;
 
 import dev.septum.lab.boot.TdBoot;
-import dev.septum.lab.conform.RecordingException;
+import dev.septum.lab.conform.Replay;
 import dev.septum.lab.conform.Replayer;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
@@ -32,17 +32,10 @@ public final class Septum implements Runnable {
 
   /** Runs the command and exits with its code. */
   public static void main(String[] args) {
-    CommandLine command = commandLine(new TdBoot(), replayer());
+    CommandLine command = commandLine(new TdBoot(), new Replay());
     command.setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8));
     command.setErr(new PrintWriter(System.err, true, StandardCharsets.UTF_8));
     System.exit(run(command, args));
-  }
-
-  /** What replays recordings. */
-  private static Replayer replayer() {
-    return (recording, progress) -> {
-      throw new RecordingException(recording.name() + ": this build cannot replay recordings");
-    };
   }
 
   /** The command on a given emulator. */

@@ -67,7 +67,7 @@ public final class KvmMmu {
     this.splits = new Stats<>(kvm.kernel(), SplitCause.class);
     this.trace = new MmuTrace(kvm.host().trace(), params.format());
     this.invalidate = new MmuInvalidate(kvm);
-    this.memslots = new Memslots(addressSpaces());
+    this.memslots = new Memslots(kvm.kernel(), addressSpaces());
     this.attributes = new MemoryAttributes(kvm.kernel());
     this.changes = new SpteChanges(this);
     SpinLock pagesLock = kvm.kernel().spinLock(LockClass.TDP_MMU_PAGES_LOCK);

@@ -1,16 +1,19 @@
 package dev.septum.mmu;
 
 import com.google.common.collect.ImmutableList;
+import dev.septum.kernel.Kernel;
+import dev.septum.kernel.Srcu;
 import dev.septum.kvm.GfnRange;
 import java.util.Comparator;
 import java.util.List;
+import java.util.function.Supplier;
 import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The memslots of a VM, in each of its address spaces: 0, and 1 for vCPUs in SMM. Read without a
- * lock from one immutable list; replaced under slots_lock.
+ * The memslots of a VM, in each of its address spaces: 0, and 1 for vCPUs in SMM. Read from one
+ * immutable list, in an SRCU section by whoever keeps a slot for longer; replaced under slots_lock.
  */
 public final class Memslots {
 
@@ -31,16 +34,30 @@ public final class Memslots {
 
   private final ImmutableList<Space> spaces;
 
+  /** {@code kvm->srcu}: faults hold it while they use a slot. */
+  private final Srcu srcu;
+
   /**
    * No slots.
    *
    * @param addressSpaces how many the VM has: each change advances a generation by as much
    */
-  Memslots(int addressSpaces) {
+  Memslots(Kernel kernel, int addressSpaces) {
+    srcu = new Srcu(kernel);
     spaces =
         IntStream.range(0, addressSpaces)
             .mapToObj(Space::new)
             .collect(ImmutableList.toImmutableList());
+  }
+
+  /** Keeps the slots that are found until the section ends usable; takes no slots_lock inside. */
+  <T> T reading(Supplier<T> body) {
+    int section = srcu.readLock();
+    try {
+      return body.get();
+    } finally {
+      srcu.readUnlock(section);
+    }
   }
 
   /** The slot around a gfn of the first address space, or null ({@code gfn_to_memslot}). */
@@ -104,7 +121,12 @@ public final class Memslots {
     return spaces.get(asId).current.number;
   }
 
-  /** Publishes the next state of an address space; returns its generation. slots_lock held. */
+  /**
+   * Publishes the next state of an address space and waits until nobody uses the one before it
+   * ({@code kvm_swap_active_memslots}). slots_lock held; may sleep.
+   *
+   * @return the new generation
+   */
   long update(int asId, UnaryOperator<List<Memslot>> change) {
     Space space = spaces.get(asId);
     ImmutableList<Memslot> next =
@@ -112,6 +134,8 @@ public final class Memslots {
             .sorted(Comparator.comparingLong(s -> s.gfns().start()))
             .collect(ImmutableList.toImmutableList());
     space.current = new Generation(space.current.number + spaces.size(), next);
+    // A fault that still has the old slot would mark pages dirty in a bitmap that is gone.
+    srcu.synchronize();
     return space.current.number;
   }
 }

@@ -43,6 +43,15 @@ public final class MmuNotifier {
   /** The same with the host's own change in the middle. */
   public void invalidateRange(long startHva, long endHva, Runnable change) {
     mmu.trace().unmapHvaRange(startHva, endHva);
+    mmu.memslots()
+        .reading(
+            () -> {
+              invalidateSlots(startHva, endHva, change);
+              return Errno.OK;
+            });
+  }
+
+  private void invalidateSlots(long startHva, long endHva, Runnable change) {
     List<Hit> hits = hits(startHva, endHva);
     if (hits.isEmpty()) {
       change.run();

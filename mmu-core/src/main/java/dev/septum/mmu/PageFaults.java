@@ -35,6 +35,10 @@ final class PageFaults {
 
   /** Handles one fault of a running vCPU. No lock held; may sleep. */
   FaultOutcome handle(VcpuMmu vcpu, long gpa, long errorCode) {
+    return mmu.memslots().reading(() -> handleReading(vcpu, gpa, errorCode));
+  }
+
+  private FaultOutcome handleReading(VcpuMmu vcpu, long gpa, long errorCode) {
     PageFault fault = newFault(vcpu, gpa, withSoftwareKind(gpa, errorCode), false);
     if (fault.isReserved()) {
       RetPf mmio = mmioPageFault(vcpu, fault);
@@ -96,45 +100,58 @@ final class PageFaults {
     }
   }
 
+  /** How one page of a prefault ended, and how large the mapping is that it found or made. */
+  private record PreFaultStep(Errno error, PageLevel level) {}
+
   /** {@code kvm_vcpu_pre_fault_memory}: page by page, until one can't be mapped. */
   PreFault preFault(VcpuMmu vcpu, long gpa, long size) {
-    long end = gpa + size;
-    if ((gpa & 4095) != 0 || (size & 4095) != 0 || end <= gpa) {
+    if ((gpa & 4095) != 0 || (size & 4095) != 0 || gpa + size <= gpa) {
       return new PreFault(Errno.EINVAL, size);
     }
-    Errno error = mmu.isPreFaultAllowed() ? Errno.OK : Errno.EOPNOTSUPP;
-    long at = gpa;
-    while (at < end && !error.isError()) {
-      PageFault fault = preFaultOf(vcpu, at);
-      error = preFault(vcpu, fault);
-      if (!error.isError()) {
-        at =
-            Math.min(
-                end, (fault.goalLevel().alignDown(at >>> 12) + fault.goalLevel().pages()) << 12);
-      }
-    }
-    return new PreFault(at > gpa ? Errno.OK : error, end - at);
+    return mmu.isPreFaultAllowed()
+        ? mmu.memslots().reading(() -> preFaultRange(vcpu, gpa, gpa + size))
+        : new PreFault(Errno.EOPNOTSUPP, size);
   }
 
-  private PageFault preFaultOf(VcpuMmu vcpu, long gpa) {
+  private PreFault preFaultRange(VcpuMmu vcpu, long start, long end) {
+    Errno error = Errno.OK;
+    long at = start;
+    while (at < end && !error.isError()) {
+      PreFaultStep step = preFaultPage(vcpu, at);
+      error = step.error;
+      if (!error.isError()) {
+        long gfn = step.level.alignDown(at >>> 12) + step.level.pages();
+        at = Math.min(end, gfn << 12);
+      }
+    }
+    return new PreFault(at > start ? Errno.OK : error, end - at);
+  }
+
+  /** {@code kvm_tdp_map_page}. */
+  private PreFaultStep preFaultPage(VcpuMmu vcpu, long gpa) {
+    if (((gpa >>> 12) & mmu.gfnDirectBits()) != 0) {
+      return new PreFaultStep(Errno.EINVAL, PageLevel.LEVEL_4K);
+    }
+    PageFault fault;
+    FaultOutcome outcome;
+    do {
+      Errno error = kvm.isBugged() ? Errno.EIO : vcpu.load();
+      if (error.isError()) {
+        return new PreFaultStep(error, PageLevel.LEVEL_4K);
+      }
+      fault = newPreFault(vcpu, gpa);
+      outcome = fault(vcpu, fault);
+    } while (outcome.result() == RetPf.RETRY);
+    return new PreFaultStep(preFaultError(outcome), fault.goalLevel());
+  }
+
+  private PageFault newPreFault(VcpuMmu vcpu, long gpa) {
     return mmu.attributes().isPrivate(gpa >>> 12)
         ? newFault(vcpu, gpa, GUEST_FINAL | PageFault.PRIVATE, true)
         : newFault(vcpu, gpa | (mmu.gfnDirectBits() << 12), GUEST_FINAL, true);
   }
 
-  /** {@code kvm_tdp_map_page}. */
-  private Errno preFault(VcpuMmu vcpu, PageFault fault) {
-    if (((fault.gpa() >>> 12) & mmu.gfnDirectBits()) != 0 && fault.isPrivate()) {
-      return Errno.EINVAL;
-    }
-    FaultOutcome outcome;
-    do {
-      Errno error = kvm.isBugged() ? Errno.EIO : vcpu.load();
-      if (error.isError()) {
-        return error;
-      }
-      outcome = fault(vcpu, fault);
-    } while (outcome.result() == RetPf.RETRY);
+  private static Errno preFaultError(FaultOutcome outcome) {
     return switch (outcome.result()) {
       case FIXED, SPURIOUS, WRITE_PROTECTED -> Errno.OK;
       case EMULATE -> Errno.ENOENT;

@@ -50,13 +50,16 @@ final class Chains {
     add(change.level(), change.gfn(), new Move(change.oldSpte(), change.newSpte()));
   }
 
-  /** Adds a fast page fault that gave W back. Its level is not traced. */
-  void addFastFix(long gfn, long oldSpte, long newSpte) {
+  /**
+   * Adds a fast page fault that gave W back. Its level is not traced, nor is its new value: the
+   * event reads the entry again, and another CPU may have been there.
+   */
+  void addFastFix(long gfn, long oldSpte) {
     PageLevel level = PageLevel.LEVEL_4K;
     if (NPT.isPresentHuge(oldSpte)) {
       level = wasOnce(PageLevel.LEVEL_1G, gfn, oldSpte) ? PageLevel.LEVEL_1G : PageLevel.LEVEL_2M;
     }
-    add(level, level.alignDown(gfn), new Move(oldSpte, newSpte));
+    add(level, level.alignDown(gfn), new Move(oldSpte, NPT.makeWritable(oldSpte)));
   }
 
   private boolean wasOnce(PageLevel level, long gfn, long spte) {

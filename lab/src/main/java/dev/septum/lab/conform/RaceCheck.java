@@ -85,7 +85,7 @@ final class RaceCheck {
       found.add("no rule allows " + event);
     }
     EventFields fields = new EventFields(event);
-    if (isFastFix(event) && !Transition.isFastFix(fields.hex("old"), fields.hex("new"))) {
+    if (isFastFix(event) && !Transition.isFastFixable(fields.hex("old"))) {
       found.add("no rule allows " + event);
     }
   }
@@ -102,7 +102,7 @@ final class RaceCheck {
         chains.add(SpteChange.of(event));
       } else if (isFastFix(event)) {
         EventFields fields = new EventFields(event);
-        chains.addFastFix(fields.hex("gva") >>> 12, fields.hex("old"), fields.hex("new"));
+        chains.addFastFix(fields.hex("gva") >>> 12, fields.hex("old"));
       }
     }
     return chains.violations();

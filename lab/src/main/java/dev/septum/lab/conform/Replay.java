@@ -27,10 +27,12 @@ public final class Replay implements Replayer {
   public List<OpOutcome> replay(Recording recording, Progress progress) throws RecordingException {
     ImmutableList.Builder<OpOutcome> outcomes = ImmutableList.builder();
     ReplayedHost host = new ReplayedHost(recording.header(), boundary);
-    progress.phase(recording.name(), recording.ops().size());
+    long events = 0;
     for (RecordedOp op : recording.ops()) {
-      outcomes.add(host.run(op));
-      progress.reached(op.index() + 1L);
+      OpOutcome outcome = host.run(op);
+      events += outcome.events().size();
+      progress.reached(events);
+      outcomes.add(outcome);
     }
     return outcomes.build();
   }

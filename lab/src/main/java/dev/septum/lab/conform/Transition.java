@@ -132,12 +132,9 @@ enum Transition {
     return Optional.empty();
   }
 
-  /** Whether W may come back without a lookup, and nothing else changes. */
-  static boolean isFastFix(long oldSpte, long newSpte) {
-    return NPT.isPresent(oldSpte)
-        && !NPT.isWritable(oldSpte)
-        && NPT.isMmuWritable(oldSpte)
-        && newSpte == NPT.makeWritable(oldSpte);
+  /** Whether W may come back without a lookup. */
+  static boolean isFastFixable(long spte) {
+    return NPT.isPresent(spte) && !NPT.isWritable(spte) && NPT.isMmuWritable(spte);
   }
 
   private static boolean isVacant(long spte) {
