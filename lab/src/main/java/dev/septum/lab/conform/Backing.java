@@ -15,12 +15,12 @@ record Backing(ImmutableList<Slot> slots) {
 
   private static final Pattern SLOT =
       Pattern.compile(
-          "slot id=(\\d+) gpa=0x(\\p{XDigit}+) size=0x(\\p{XDigit}+) hva=0x(\\p{XDigit}+)");
+          "slot id=(\\d{1,9}) gpa=0x(\\p{XDigit}{1,16}) size=0x(\\p{XDigit}{1,16}) hva=0x(\\p{XDigit}{1,16})");
 
   private static final Pattern RUN =
       Pattern.compile(
-          " pages=\\[0x(\\p{XDigit}+),\\+0x(\\p{XDigit}+)\\) "
-              + "(?:not-present|pfn=0x(\\p{XDigit}+) (pte|pmd-or-pud)-mapped)");
+          " pages=\\[0x(\\p{XDigit}{1,16}),\\+0x(\\p{XDigit}{1,16})\\) "
+              + "(?:not-present|pfn=0x(\\p{XDigit}{1,16}) (pte|pmd-or-pud)-mapped)");
 
   /** A slot and its memory, lowest page first. */
   record Slot(int id, long gpa, long size, long hva, ImmutableList<Run> runs) {}

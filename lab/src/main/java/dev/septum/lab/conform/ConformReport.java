@@ -50,7 +50,7 @@ public final class ConformReport {
 
   private static String size(ConformResult result) {
     String size = "%d ops, %d events".formatted(result.ops(), result.events());
-    return result.races() == 0 ? size : size + ", %d races".formatted(result.races());
+    return result.races() == 0 ? size : size + ", race runs: %d".formatted(result.races());
   }
 
   private static String findings(ConformResult result) {

@@ -3,8 +3,8 @@ package dev.septum.lab.conform;
 import dev.septum.kvm.PageLevel;
 import dev.septum.mmu.SpteFormat;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.HashSet;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -32,7 +32,7 @@ final class EntryChain {
   private final List<Move> moves = new ArrayList<>();
 
   /** By the value but for A and D: how much more often each of the four is entered than left. */
-  private final Map<Long, int[]> excess = new HashMap<>();
+  private final Map<Long, int[]> excess = new LinkedHashMap<>();
 
   EntryChain(PageLevel level) {
     this.level = level;

@@ -6,13 +6,21 @@ record EventFields(Event event) {
   /** The hexadecimal value behind a key, with or without 0x. */
   long hex(String key) {
     int start = valueStart(key);
-    return Long.parseUnsignedLong(text(), start, valueEnd(start), 16);
+    try {
+      return Long.parseUnsignedLong(text(), start, valueEnd(start), 16);
+    } catch (NumberFormatException e) {
+      throw noNumber(key, e);
+    }
   }
 
   /** The decimal value behind a key. */
   int number(String key) {
     int start = valueStart(key);
-    return Integer.parseInt(text(), start, valueEnd(start), 10);
+    try {
+      return Integer.parseInt(text(), start, valueEnd(start), 10);
+    } catch (NumberFormatException e) {
+      throw noNumber(key, e);
+    }
   }
 
   /** The gfn, which most events have. */
@@ -42,6 +50,10 @@ record EventFields(Event event) {
     }
     int start = at + key.length() + 1;
     return text().startsWith("0x", start) ? start + 2 : start;
+  }
+
+  private IllegalArgumentException noNumber(String key, NumberFormatException e) {
+    return new IllegalArgumentException("no number for '%s' in '%s'".formatted(key, text()), e);
   }
 
   private int valueEnd(int start) {

@@ -11,6 +11,8 @@ record TraceLine(int cpu, long time, String event, String fields, int lineNumber
   /** The mark of user space. */
   static final String MARK = "tracing_mark_write";
 
+  private static final String NO_LINE = "not a line of a trace: '%s'";
+
   /**
    * Reads a line.
    *
@@ -22,15 +24,19 @@ record TraceLine(int cpu, long time, String event, String fields, int lineNumber
     int colon = text.indexOf(": ", close + 1);
     int nameEnd = text.indexOf(':', colon + 2);
     if (open < 0 || close < 0 || colon < 0 || nameEnd < 0) {
-      throw new IllegalArgumentException("not a line of a trace: '%s'".formatted(text));
+      throw new IllegalArgumentException(NO_LINE.formatted(text));
     }
-    String flagsAndTime = text.substring(close + 2, colon);
-    return new TraceLine(
-        Integer.parseInt(text.substring(open + 2, close)),
-        Long.parseLong(flagsAndTime.substring(flagsAndTime.lastIndexOf(' ') + 1)),
-        text.substring(colon + 2, nameEnd).intern(),
-        text.substring(Math.min(nameEnd + 2, text.length())),
-        lineNumber);
+    int timeStart = text.lastIndexOf(' ', colon) + 1;
+    try {
+      return new TraceLine(
+          Integer.parseInt(text, open + 2, close, 10),
+          Long.parseLong(text, timeStart, colon, 10),
+          text.substring(colon + 2, nameEnd).intern(),
+          text.substring(Math.min(nameEnd + 2, text.length())),
+          lineNumber);
+    } catch (NumberFormatException e) {
+      throw new IllegalArgumentException(NO_LINE.formatted(text), e);
+    }
   }
 
   /** Whether a kprobe printed the line: it starts with the place that is probed. */
