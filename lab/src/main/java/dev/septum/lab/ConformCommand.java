@@ -7,6 +7,7 @@ import dev.septum.lab.conform.Conformance;
 import dev.septum.lab.conform.RecordingException;
 import dev.septum.lab.conform.Recordings;
 import dev.septum.lab.conform.Replayer;
+import dev.septum.mmu.DirtyLogBoundary;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Files;
@@ -19,11 +20,13 @@ import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
+import picocli.CommandLine.TypeConversionException;
 
 /**
  * {@code septum conform}: does on our MMU what recordings did to the real kernel, and compares.
@@ -75,6 +78,16 @@ final class ConformCommand implements Callable<Integer> {
       defaultValue = "20",
       description = "How often a race is run on threads (default: ${DEFAULT-VALUE}).")
   private int races;
+
+  @Option(
+      names = "--boundary",
+      paramLabel = "rounded-up|containing-page",
+      defaultValue = "rounded-up",
+      converter = BoundaryConverter.class,
+      description =
+          "How it is judged which huge pages the dirty bits of a word lie in; the second loses no "
+              + "write, but is not what the kernel does (default: ${DEFAULT-VALUE}).")
+  private DirtyLogBoundary boundary = DirtyLogBoundary.ROUNDED_UP;
 
   @Option(
       names = "--progress",
@@ -136,7 +149,7 @@ final class ConformCommand implements Callable<Integer> {
 
   private ConformReport compare(List<Recordings.Found> recordings, Progress watcher)
       throws IOException {
-    Conformance conformance = new Conformance(replayer, races, write);
+    Conformance conformance = new Conformance(replayer.judging(boundary), races, write);
     List<ConformResult> results = new ArrayList<>();
     for (Recordings.Found recording : recordings) {
       results.add(conformance.check(recording.read(), watcher));
@@ -159,5 +172,19 @@ final class ConformCommand implements Callable<Integer> {
 
   private ParameterException usage(String message) {
     return new ParameterException(spec.commandLine(), message);
+  }
+
+  /** Reads the name of a boundary. */
+  static final class BoundaryConverter implements ITypeConverter<DirtyLogBoundary> {
+    @Override
+    public DirtyLogBoundary convert(String value) {
+      return switch (value) {
+        case "rounded-up" -> DirtyLogBoundary.ROUNDED_UP;
+        case "containing-page" -> DirtyLogBoundary.CONTAINING_PAGE;
+        default ->
+            throw new TypeConversionException(
+                "'%s' is neither rounded-up nor containing-page".formatted(value));
+      };
+    }
   }
 }

@@ -18,9 +18,13 @@ public final class Replay implements Replayer {
     this(DirtyLogBoundary.ROUNDED_UP);
   }
 
-  /** Replays with another judgement of which huge pages the dirty bits of a word lie in. */
-  public Replay(DirtyLogBoundary boundary) {
+  private Replay(DirtyLogBoundary boundary) {
     this.boundary = boundary;
+  }
+
+  @Override
+  public Replayer judging(DirtyLogBoundary other) {
+    return new Replay(other);
   }
 
   @Override

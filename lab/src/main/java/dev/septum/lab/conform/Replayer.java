@@ -1,6 +1,7 @@
 package dev.septum.lab.conform;
 
 import dev.septum.lab.Progress;
+import dev.septum.mmu.DirtyLogBoundary;
 import java.util.List;
 
 /** Does on an MMU what was done to the kernel in a recording. */
@@ -19,4 +20,9 @@ public interface Replayer {
    * @throws RecordingException if the recording asks for something that cannot be replayed
    */
   List<OpOutcome> replay(Recording recording, Progress progress) throws RecordingException;
+
+  /** The same with another judgement of which huge pages the dirty bits of a word lie in. */
+  default Replayer judging(DirtyLogBoundary boundary) {
+    return this;
+  }
 }
