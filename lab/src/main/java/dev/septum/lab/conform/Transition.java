@@ -132,14 +132,6 @@ enum Transition {
     return Optional.empty();
   }
 
-  /** Whether W may come back without a lookup, and nothing else changes. */
-  static boolean isFastFix(long oldSpte, long newSpte) {
-    return NPT.isPresent(oldSpte)
-        && !NPT.isWritable(oldSpte)
-        && NPT.isMmuWritable(oldSpte)
-        && newSpte == NPT.makeWritable(oldSpte);
-  }
-
   private static boolean isVacant(long spte) {
     return spte == SpteFormat.NONPRESENT || NPT.isMmio(spte);
   }
