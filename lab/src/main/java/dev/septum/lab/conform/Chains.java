@@ -50,16 +50,18 @@ final class Chains {
     add(change.level(), change.gfn(), new Move(change.oldSpte(), change.newSpte()));
   }
 
-  /**
-   * Adds a fast page fault that gave W back. Its level is not traced, nor is its new value: the
-   * event reads the entry again, and another CPU may have been there.
-   */
-  void addFastFix(long gfn, long oldSpte) {
-    PageLevel level = PageLevel.LEVEL_4K;
-    if (NPT.isPresentHuge(oldSpte)) {
-      level = wasOnce(PageLevel.LEVEL_1G, gfn, oldSpte) ? PageLevel.LEVEL_1G : PageLevel.LEVEL_2M;
+  /** Adds a fast page fault that gave W back. Its level is not traced. */
+  void add(FastFix fix) {
+    PageLevel level = level(fix);
+    add(level, level.alignDown(fix.gfn()), new Move(fix.oldSpte(), fix.newSpte()));
+  }
+
+  private PageLevel level(FastFix fix) {
+    if (!NPT.isPresentHuge(fix.oldSpte())) {
+      return PageLevel.LEVEL_4K;
     }
-    add(level, level.alignDown(gfn), new Move(oldSpte, NPT.makeWritable(oldSpte)));
+    boolean is1g = wasOnce(PageLevel.LEVEL_1G, fix.gfn(), fix.oldSpte());
+    return is1g ? PageLevel.LEVEL_1G : PageLevel.LEVEL_2M;
   }
 
   private boolean wasOnce(PageLevel level, long gfn, long spte) {

@@ -22,6 +22,8 @@ final class DirtyLog {
   private static final int LOG_DIRTY_PAGES = 1;
   private static final int INITIALLY_SET = 2;
 
+  private static final GfnRange NO_RANGE = new GfnRange(0, 0);
+
   private record Slot(GfnRange range, boolean isLogging) {}
 
   private final Map<Integer, Slot> slots = new HashMap<>();
@@ -29,7 +31,12 @@ final class DirtyLog {
   /** Gfns whose 4K leaf became writable since the log was last empty. */
   private final NavigableSet<Long> becameWritable = new TreeSet<>();
 
+  private final boolean seesSmallLeafs;
   private long manualProtect;
+
+  DirtyLog(Recording.Header header) {
+    this.seesSmallLeafs = header.smallestLevel() == PageLevel.LEVEL_4K;
+  }
 
   /** Takes the next operation, and tells which pages its dirty log should have or lacks. */
   List<String> next(RecordedOp op, OpOutcome outcome, TableSnapshot before, TableSnapshot after)
@@ -41,7 +48,8 @@ final class DirtyLog {
     if (op.name().startsWith("set_user_memory_region") && outcome.rc() == 0) {
       setRegion(fields);
     }
-    outcome.events().forEach(this::event);
+    GfnRange toggled = op.isConcurrent() ? toggled(fields) : NO_RANGE;
+    outcome.events().forEach(event -> event(event, toggled));
     boolean isLog = op.name().equals("get_dirty_log") && outcome.rc() == 0;
     Slot slot = isLog ? slots.get(fields.intValue("slot")) : null;
     return slot == null ? List.of() : check(slot.range(), outcome, before, after);
@@ -62,8 +70,15 @@ final class DirtyLog {
     becameWritable.subSet(range.start(), range.end()).clear();
   }
 
-  private void event(Event event) {
-    EventFields fields = new EventFields(event);
+  /** The pages whose log a race enables and disables; whether it is on at the end is not known. */
+  private GfnRange toggled(OpFields fields) throws RecordingException {
+    slots.replaceAll((id, slot) -> new Slot(slot.range(), true));
+    return fields.has("base") && fields.has("span")
+        ? GfnRange.ofPages(fields.longValue("base") >>> 12, fields.longValue("span") >>> 12)
+        : NO_RANGE;
+  }
+
+  private void event(Event event, GfnRange toggled) {
     switch (event.name()) {
       case SpteChange.NAME -> {
         SpteChange change = SpteChange.of(event);
@@ -71,11 +86,12 @@ final class DirtyLog {
           leaf(change.gfn(), change.newSpte());
         }
       }
-      case EventFormats.FAST_PAGE_FAULT -> leaf(fields.hex("gva") >>> 12, fields.hex("new"));
+      case EventFormats.FAST_PAGE_FAULT ->
+          FastFix.of(event).ifPresent(fix -> becameWritable.add(fix.gfn()));
       // A thread that toggles logging says when it enables it.
       case TraceLine.MARK -> {
         if (event.fields().endsWith("flags=1 begin")) {
-          becameWritable.clear();
+          empty(toggled);
         }
       }
       default -> {
@@ -99,7 +115,7 @@ final class DirtyLog {
         violations.add("gfn %x is writable, but not in the dirty log".formatted(gfn));
       }
     }
-    if (manualProtect < INITIALLY_SET) {
+    if (seesSmallLeafs && manualProtect < INITIALLY_SET) {
       reported.stream()
           .filter(gfn -> !becameWritable.contains(gfn))
           .forEach(

@@ -44,12 +44,14 @@ record EventFields(Event event) {
   }
 
   private int valueStart(String key) {
-    int at = text().startsWith(key + " ") ? 0 : text().indexOf(" " + key + " ") + 1;
-    if (at == 0 && !text().startsWith(key + " ")) {
-      throw new IllegalArgumentException("no '%s' in '%s'".formatted(key, text()));
+    for (int at = text().indexOf(key); at >= 0; at = text().indexOf(key, at + 1)) {
+      int start = at + key.length() + 1;
+      boolean isKey = at == 0 || text().charAt(at - 1) == ' ';
+      if (isKey && text().startsWith(" ", start - 1)) {
+        return text().startsWith("0x", start) ? start + 2 : start;
+      }
     }
-    int start = at + key.length() + 1;
-    return text().startsWith("0x", start) ? start + 2 : start;
+    throw new IllegalArgumentException("no '%s' in '%s'".formatted(key, text()));
   }
 
   private IllegalArgumentException noNumber(String key, NumberFormatException e) {

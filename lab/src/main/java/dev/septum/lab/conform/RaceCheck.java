@@ -5,8 +5,10 @@ import dev.septum.kvm.PageLevel;
 import dev.septum.kvm.VmStat;
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 
 /**
  * Whether what happened in a race is allowed, as no two runs of it are the same.
@@ -23,8 +25,9 @@ final class RaceCheck {
 
   private final Recording recording;
   private final int firstOp;
-  private final DirtyLog dirtyLog = new DirtyLog();
+  private final DirtyLog dirtyLog;
   private final List<String> violations = new ArrayList<>();
+  private final List<Event> sinceDump = new ArrayList<>();
   private TableSnapshot tables = TableSnapshot.EMPTY;
   private Map<String, Long> vmStats = Map.of();
   private boolean nxHugePages;
@@ -32,6 +35,7 @@ final class RaceCheck {
   private RaceCheck(Recording recording, int firstOp) {
     this.recording = recording;
     this.firstOp = firstOp;
+    this.dirtyLog = new DirtyLog(recording.header());
     this.nxHugePages = recording.header().nxHugePages();
   }
 
@@ -51,26 +55,53 @@ final class RaceCheck {
 
   private void next(RecordedOp op, OpOutcome outcome) throws RecordingException {
     List<String> found = new ArrayList<>();
+    checkTransitions(outcome, found);
     TableSnapshot after = tables(op, outcome, found);
-    outcome.events().forEach(event -> transition(event, found));
-    found.addAll(chains(outcome, after));
-    found.addAll(new OpCounts(recording.header(), outcome).violations(vmDeltas(outcome)));
-    leafCounts(outcome, after, found);
     found.addAll(dirtyLog.next(op, outcome, tables, after));
+    sinceDump.addAll(outcome.events());
+    if (hasDump(op)) {
+      found.addAll(chains(after));
+      checkLeafs(outcome, after, found);
+      sinceDump.clear();
+      tables = after;
+    }
+    found.addAll(new OpCounts(recording.header(), outcome).violations(vmDeltas(outcome)));
     if (op.index() >= firstOp) {
       found.stream().limit(MOST).forEach(text -> violations.add(op + ": " + text));
     }
-    tables = after;
     vmStats = outcome.vmStats();
     if (op.fields().has("param") && op.fields().text("param").equals("kvm.nx_huge_pages")) {
       nxHugePages = op.fields().text("readback").equals("Y");
     }
   }
 
-  /** The tables after the operation; a VM that is destroyed leaves none, and no dump. */
-  private static TableSnapshot tables(RecordedOp op, OpOutcome outcome, List<String> found) {
+  private static void checkTransitions(OpOutcome outcome, List<String> found) {
+    Set<Long> written = new HashSet<>();
+    for (Event event : outcome.events()) {
+      if (event.name().equals(SpteChange.NAME)) {
+        SpteChange change = SpteChange.of(event);
+        written.add(change.newSpte());
+        if (Transition.of(change).isEmpty()) {
+          found.add("no rule allows " + event);
+        }
+      }
+    }
+    for (Event event : outcome.events()) {
+      FastFix.of(event)
+          .filter(fix -> !fix.isAllowed(written))
+          .ifPresent(fix -> found.add("no rule allows " + event));
+    }
+  }
+
+  /** Of a VM that is destroyed nothing is left to dump. */
+  private static boolean hasDump(RecordedOp op) {
+    return op.table().isPresent() || op.name().equals("destroy_vm");
+  }
+
+  /** The tables after the operation; if nobody looked, those before it. */
+  private TableSnapshot tables(RecordedOp op, OpOutcome outcome, List<String> found) {
     if (op.table().isEmpty()) {
-      return TableSnapshot.EMPTY;
+      return hasDump(op) ? TableSnapshot.EMPTY : tables;
     }
     try {
       return TableSnapshot.parse(outcome.table().orElse("").lines().toList());
@@ -80,30 +111,13 @@ final class RaceCheck {
     }
   }
 
-  private static void transition(Event event, List<String> found) {
-    if (event.name().equals(SpteChange.NAME) && Transition.of(SpteChange.of(event)).isEmpty()) {
-      found.add("no rule allows " + event);
-    }
-    EventFields fields = new EventFields(event);
-    if (isFastFix(event) && !Transition.isFastFixable(fields.hex("old"))) {
-      found.add("no rule allows " + event);
-    }
-  }
-
-  private static boolean isFastFix(Event event) {
-    return event.name().equals(EventFormats.FAST_PAGE_FAULT)
-        && new EventFields(event).number("fixed") == 1;
-  }
-
-  private List<String> chains(OpOutcome outcome, TableSnapshot after) {
+  private List<String> chains(TableSnapshot after) {
     Chains chains = new Chains(recording.header(), nxHugePages, tables, after);
-    for (Event event : outcome.events()) {
+    for (Event event : sinceDump) {
       if (event.name().equals(SpteChange.NAME)) {
         chains.add(SpteChange.of(event));
-      } else if (isFastFix(event)) {
-        EventFields fields = new EventFields(event);
-        chains.addFastFix(fields.hex("gva") >>> 12, fields.hex("old"));
       }
+      FastFix.of(event).ifPresent(chains::add);
     }
     return chains.violations();
   }
@@ -116,7 +130,7 @@ final class RaceCheck {
     return deltas;
   }
 
-  private static void leafCounts(OpOutcome outcome, TableSnapshot after, List<String> found) {
+  private static void checkLeafs(OpOutcome outcome, TableSnapshot after, List<String> found) {
     for (PageLevel level : List.of(PageLevel.LEVEL_4K, PageLevel.LEVEL_2M, PageLevel.LEVEL_1G)) {
       Long counted = outcome.vmStats().get(VmStat.pages(level).toString());
       if (counted != null && counted != after.leafs(level)) {

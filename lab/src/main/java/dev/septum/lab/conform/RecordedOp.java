@@ -29,7 +29,7 @@ record RecordedOp(
 
   /** Whether vCPUs run at the same time as the host changes the VM, so that no two runs agree. */
   boolean isConcurrent() {
-    return fields.has("vcpu_threads");
+    return name.startsWith("concurrent") || fields.has("vcpu_threads");
   }
 
   @Override

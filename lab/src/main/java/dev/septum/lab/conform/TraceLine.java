@@ -1,5 +1,8 @@
 package dev.septum.lab.conform;
 
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
 /**
  * A line of an ftrace text file.
  *
@@ -11,7 +14,9 @@ record TraceLine(int cpu, long time, String event, String fields, int lineNumber
   /** The mark of user space. */
   static final String MARK = "tracing_mark_write";
 
-  private static final String NO_LINE = "not a line of a trace: '%s'";
+  /** Behind the thread, whose name may have anything in it. */
+  private static final Pattern LINE =
+      Pattern.compile(" \\[(\\d{1,5})\\] \\S+ +(\\d{1,18}): ([^ :]+): ?(.*)$");
 
   /**
    * Reads a line.
@@ -19,24 +24,16 @@ record TraceLine(int cpu, long time, String event, String fields, int lineNumber
    * @throws IllegalArgumentException if it is none; the message has the value
    */
   static TraceLine parse(String text, int lineNumber) {
-    int open = text.indexOf(" [");
-    int close = text.indexOf("] ", open + 1);
-    int colon = text.indexOf(": ", close + 1);
-    int nameEnd = text.indexOf(':', colon + 2);
-    if (open < 0 || close < 0 || colon < 0 || nameEnd < 0) {
-      throw new IllegalArgumentException(NO_LINE.formatted(text));
+    Matcher m = LINE.matcher(text);
+    if (!m.find()) {
+      throw new IllegalArgumentException("not a line of a trace: '%s'".formatted(text));
     }
-    int timeStart = text.lastIndexOf(' ', colon) + 1;
-    try {
-      return new TraceLine(
-          Integer.parseInt(text, open + 2, close, 10),
-          Long.parseLong(text, timeStart, colon, 10),
-          text.substring(colon + 2, nameEnd).intern(),
-          text.substring(Math.min(nameEnd + 2, text.length())),
-          lineNumber);
-    } catch (NumberFormatException e) {
-      throw new IllegalArgumentException(NO_LINE.formatted(text), e);
-    }
+    return new TraceLine(
+        Integer.parseInt(m.group(1)),
+        Long.parseLong(m.group(2)),
+        m.group(3).intern(),
+        m.group(4),
+        lineNumber);
   }
 
   /** Whether a kprobe printed the line: it starts with the place that is probed. */

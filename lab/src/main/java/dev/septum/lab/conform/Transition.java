@@ -132,11 +132,6 @@ enum Transition {
     return Optional.empty();
   }
 
-  /** Whether W may come back without a lookup. */
-  static boolean isFastFixable(long spte) {
-    return NPT.isPresent(spte) && !NPT.isWritable(spte) && NPT.isMmuWritable(spte);
-  }
-
   private static boolean isVacant(long spte) {
     return spte == SpteFormat.NONPRESENT || NPT.isMmio(spte);
   }

@@ -3,6 +3,7 @@ package dev.septum.lab.conform;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.septum.kvm.PageLevel;
+import dev.septum.mmu.SpteFormat;
 import java.util.EnumSet;
 import java.util.Set;
 import org.junit.jupiter.api.Test;
@@ -100,15 +101,21 @@ class TransitionTest {
 
   @ParameterizedTest
   @CsvSource({
-    "112605e65, true",
-    "112605e25, true",
-    "112600ee5, true",
-    "112605a65, false", // MMU_WRITABLE is clear
-    "112605e67, false", // writable already
-    "8000000000000000, false"
+    "112605e65, 112605e67, true",
+    "112605e25, 112605e27, true",
+    "112600ee5, 112600ee7, true",
+    "112605e25, 112605e67, true", // D was set by the other vCPU meanwhile
+    "112605e65, 112605e65, false", // protected again, but nobody says so
+    "112605e65, 112605e27, false", // D is gone
+    "112605e65, 80000000000005a0, true", // frozen meanwhile
+    "112605a65, 112605a67, false", // MMU_WRITABLE is clear
+    "112605e67, 112605e67, false", // writable already
+    "112605e65, 112606e67, false",
+    "8000000000000000, 8000000000000002, false"
   })
-  void fastFix_isForWriteProtectedLeafsThatMayBeWritable(String spte, boolean fixable) {
-    assertThat(Transition.isFastFixable(hex(spte))).isEqualTo(fixable);
+  void fastFix_setsWAlone(String oldSpte, String tracedSpte, boolean allowed) {
+    FastFix fix = new FastFix(0x40005, hex(oldSpte), hex(tracedSpte));
+    assertThat(fix.isAllowed(Set.of(SpteFormat.FROZEN))).isEqualTo(allowed);
   }
 
   private static SpteChange change(int level, String oldSpte, String newSpte) {
