@@ -1,5 +1,6 @@
 package dev.septum.tdx.module;
 
+import dev.septum.kernel.EntryTable;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
@@ -15,6 +16,7 @@ final class SeptCensus {
   private final Set<Long> tables = new HashSet<>();
   private final Map<Td, Long> leafPages = new HashMap<>();
   private final Map<Td, Long> tableCounts = new HashMap<>();
+  private final Map<Td, Long> mappings = new HashMap<>();
 
   private SeptCensus(ModuleState state, List<String> violations) {
     this.state = state;
@@ -37,6 +39,11 @@ final class SeptCensus {
     return tableCounts.getOrDefault(td, 0L);
   }
 
+  /** Which page the TD's tree has where, to compare with {@link MappingDigest#sum}. */
+  long mappingOf(Td td) {
+    return mappings.getOrDefault(td, 0L);
+  }
+
   private void visit(Td td) {
     if (td.isInitialized() && td.lifecycle != Lifecycle.TEARDOWN) {
       td.sept().forEachInUse(slot -> visit(td, slot));
@@ -45,8 +52,12 @@ final class SeptCensus {
 
   private void visit(Td td, SeptSlot slot) {
     checkForm(slot);
+    if (isNamable(slot)) {
+      checkEpoch(td, slot);
+    }
     if (slot.state().isLeaf()) {
       leafPages.merge(td, SeptEntry.pages(slot.level()), Long::sum);
+      mappings.merge(td, MappingDigest.of(slot.gpa(), slot.hpa(), slot.level()), Long::sum);
       visitLeaf(td, slot);
     } else {
       tableCounts.merge(td, 1L, Long::sum);
@@ -65,9 +76,55 @@ final class SeptCensus {
       report("I15: the %s entry is locked between calls", slot);
     }
     long bare = SeptEntry.withAcceptCounter(SeptEntry.of(slot.state(), slot.hpa()), counter);
-    if ((entry & ~SeptEntry.LOCK & ~SeptEntry.HOST_PRIORITY) != bare) {
+    if (SeptEntry.bare(entry) != bare) {
       report("I13: the permissions or other bits of a %s entry do not fit its state", slot);
     }
+  }
+
+  /** I6: the page that an implicit lookup through this entry would meet. */
+  private boolean isNamable(SeptSlot slot) {
+    int level = slot.state().isLeaf() ? slot.level() : 0;
+    Pamt pamt = state.pamt();
+    boolean namable =
+        pamt.hasEntry(slot.hpa(), level) && pamt.entry(slot.hpa(), level).type().isOwned();
+    if (!namable) {
+      report("I6: a %s entry names a page that nobody owns at its size", slot);
+    }
+    return namable;
+  }
+
+  /** I19 for BEPOCH, which counts while the entry is blocked. */
+  private void checkEpoch(Td td, SeptSlot slot) {
+    int level = slot.state().isLeaf() ? slot.level() : 0;
+    long epoch = state.pamt().entry(slot.hpa(), level).blockingEpoch();
+    if (slot.state().isBlocked() && Long.compareUnsigned(epoch, td.epochs().current()) > 0) {
+      report("I19: a %s entry was blocked in an epoch to come", slot);
+    }
+  }
+
+  /** I21: the guest sees what was measured, cleared or its own, and PENDING pages not at all. */
+  private void checkContents(SeptSlot slot) {
+    if (slot.state().isPending()) {
+      if (SeptEntry.isPresent(slot.entry())) {
+        report("I21: a %s entry lets the guest read what it has not accepted", slot);
+      }
+    } else if (!hasContents(slot)) {
+      report("I21: a %s entry shows the guest a page that nobody cleared", slot);
+    }
+  }
+
+  private boolean hasContents(SeptSlot slot) {
+    PageBitmap contents = state.pamt().contents(slot.hpa());
+    if (slot.level() == 0) {
+      return contents.isSet(slot.hpa());
+    }
+    long end = slot.hpa() + SeptEntry.bytes(slot.level());
+    for (long region = slot.hpa(); region < end; region += SeptEntry.bytes(1)) {
+      if (contents.count(region) != EntryTable.ENTRIES) {
+        return false;
+      }
+    }
+    return true;
   }
 
   /** I4 and I7. */
@@ -75,6 +132,9 @@ final class SeptCensus {
     if ((slot.hpa() & (SeptEntry.bytes(slot.level()) - 1)) != 0) {
       report("I7: a %s leaf maps an unaligned page", slot);
       return;
+    }
+    if (state.pamt().covers(slot.hpa())) {
+      checkContents(slot);
     }
     if (!mapped.add(slot.hpa(), slot.level())) {
       report("I4: a %s leaf maps a page that is mapped elsewhere", slot);

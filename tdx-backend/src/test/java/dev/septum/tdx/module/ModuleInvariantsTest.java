@@ -26,7 +26,7 @@ final class ModuleInvariantsTest {
 
   @Test
   void i1_assignedPageWithBitmapBit() {
-    pamt.bitmap().trySet(td.tdr);
+    pamt.bitmap(td.tdr).trySet(td.tdr);
     assertAlarm("I1: the page at %x is in use and a PAMT page".formatted(td.tdr));
   }
 
@@ -141,13 +141,13 @@ final class ModuleInvariantsTest {
   @Test
   void i10_pairPageWithoutBit() {
     long page = pamt.entry(td.tdr, 1).pairPage(0);
-    pamt.bitmap().clear(page);
+    pamt.bitmap(page).clear(page);
     assertAlarm("I10: the PAMT page at %x has no bit in the bitmap".formatted(page));
   }
 
   @Test
   void i10_bitWithoutPair() {
-    pamt.bitmap().trySet(0);
+    pamt.bitmap(0).trySet(0);
     assertAlarm("I10: the bitmap has 3 PAMT pages, the page pairs have 2");
   }
 
@@ -160,7 +160,7 @@ final class ModuleInvariantsTest {
 
   @Test
   void i11_pamtPageInsideLargePage() {
-    pamt.bitmap().trySet(hpa);
+    pamt.bitmap(hpa).trySet(hpa);
     assertAlarm("I11: the 2M page at %x has PAMT pages inside".formatted(hpa));
   }
 

@@ -13,7 +13,8 @@ final class TdxModuleTest extends ModuleTestCase {
   @Test
   void unknownLeafVersionOrReservedBits_areOperandInvalid() {
     TestTd td = host.runnableTd();
-    for (long rax : new long[] {23, 30, 33, 200, 38 | 1L << 16, 3 | 2L << 16, 38 | 1L << 24, -1}) {
+    for (long rax :
+        new long[] {11, 13, 26, 65, 200, 38 | 1L << 16, 3 | 2L << 16, 38 | 1L << 24, -1}) {
       SeamRegs regs = new SeamRegs().rcx(td.tdr);
       regs.rax = rax;
       assertStatus(host.call(regs).rax, TdxStatus.TDX_OPERAND_INVALID);
@@ -50,7 +51,7 @@ final class TdxModuleTest extends ModuleTestCase {
 
   @Test
   void features_followTheConfiguration() {
-    TdxModuleConfig config = TdxModuleConfig.defaults().withVersion("2.0");
+    TdxModuleConfig config = TdxModuleConfig.defaults().withRelease(ModuleVersion.V1_5_34);
     assertThat(config.features0() >>> 36 & 1).isEqualTo(1);
     assertThat(config.features0() >>> 51 & 1).isEqualTo(1);
     assertThat(config.features0() >>> 35 & 1).isZero();
@@ -60,7 +61,7 @@ final class TdxModuleTest extends ModuleTestCase {
             .withEnhancedDemoteInterruptibility(false)
             .withNonBlockingResize(true);
     assertThat(other.features0() >>> 35).isEqualTo(1);
-    assertThat(other.version()).isEqualTo("2.0");
+    assertThat(other.version()).isEqualTo("1.5.34");
     assertThat(module.config()).isEqualTo(TdxModuleConfig.defaults());
   }
 
