@@ -42,8 +42,8 @@ final class Pamt {
 
   /** Whether {@code hpa} is in a GiB of a TDMR that is initialised. */
   boolean covers(long hpa) {
-    for (Tdmr tdmr : tdmrs) {
-      if (hpa >= tdmr.range().base() && hpa < tdmr.coveredTo()) {
+    for (int i = 0; i < tdmrs.size(); i++) {
+      if (tdmrs.get(i).covers(hpa)) {
         return true;
       }
     }
@@ -52,9 +52,9 @@ final class Pamt {
 
   /** The TDMR that {@code hpa} is in. */
   Tdmr tdmrOf(long hpa) {
-    for (Tdmr tdmr : tdmrs) {
-      if (tdmr.range().contains(hpa)) {
-        return tdmr;
+    for (int i = 0; i < tdmrs.size(); i++) {
+      if (tdmrs.get(i).range().contains(hpa)) {
+        return tdmrs.get(i);
       }
     }
     throw new IllegalStateException("no TDMR has HPA 0x" + Long.toHexString(hpa));

@@ -6,17 +6,23 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
 /** What the S-EPTs of all TDs refer to, and what is wrong with their entries. */
 final class SeptCensus {
+
+  /** What one TD's tree has. */
+  private static final class Tally {
+    private long leafPages;
+    private long tables;
+    private long mapping;
+  }
 
   private final ModuleState state;
   private final List<String> violations;
   private final PageSet mapped = new PageSet();
   private final Set<Long> tables = new HashSet<>();
-  private final Map<Td, Long> leafPages = new HashMap<>();
-  private final Map<Td, Long> tableCounts = new HashMap<>();
-  private final Map<Td, Long> mappings = new HashMap<>();
+  private final Map<Td, Tally> tallies = new HashMap<>();
 
   private SeptCensus(ModuleState state, List<String> violations) {
     this.state = state;
@@ -31,37 +37,43 @@ final class SeptCensus {
 
   /** 4K pages that the TD's tree maps. */
   long leafPagesOf(Td td) {
-    return leafPages.getOrDefault(td, 0L);
+    return tallyOf(td).leafPages;
   }
 
   /** Tables below the root of the TD's tree. */
   long tablesOf(Td td) {
-    return tableCounts.getOrDefault(td, 0L);
+    return tallyOf(td).tables;
   }
 
   /** Which page the TD's tree has where, to compare with {@link MappingDigest#sum}. */
   long mappingOf(Td td) {
-    return mappings.getOrDefault(td, 0L);
+    return tallyOf(td).mapping;
   }
 
   private void visit(Td td) {
     if (td.isInitialized() && td.lifecycle != Lifecycle.TEARDOWN) {
-      td.sept().forEachInUse(slot -> visit(td, slot));
+      Tally tally = tallyOf(td);
+      td.sept().forEachInUse(slot -> visit(td, slot, tally));
     }
   }
 
-  private void visit(Td td, SeptSlot slot) {
+  private Tally tallyOf(Td td) {
+    return tallies.computeIfAbsent(td, key -> new Tally());
+  }
+
+  private void visit(Td td, SeptSlot slot, Tally tally) {
     checkForm(slot);
-    if (isNamable(slot)) {
-      checkEpoch(td, slot);
+    PamtEntry named = named(slot);
+    if (named != null) {
+      checkEpoch(td, slot, named);
     }
     if (slot.state().isLeaf()) {
-      leafPages.merge(td, SeptEntry.pages(slot.level()), Long::sum);
-      mappings.merge(td, MappingDigest.of(slot.gpa(), slot.hpa(), slot.level()), Long::sum);
-      visitLeaf(td, slot);
+      tally.leafPages += SeptEntry.pages(slot.level());
+      tally.mapping += MappingDigest.of(slot.gpa(), slot.hpa(), slot.level());
+      visitLeaf(td, slot, named);
     } else {
-      tableCounts.merge(td, 1L, Long::sum);
-      visitTable(td, slot);
+      tally.tables++;
+      visitTable(td, slot, named);
     }
   }
 
@@ -81,23 +93,22 @@ final class SeptCensus {
     }
   }
 
-  /** I6: the page that an implicit lookup through this entry would meet. */
-  private boolean isNamable(SeptSlot slot) {
+  /** I6: the PAMT entry that an implicit lookup through this entry meets; null if it must not. */
+  private @Nullable PamtEntry named(SeptSlot slot) {
     int level = slot.state().isLeaf() ? slot.level() : 0;
-    Pamt pamt = state.pamt();
-    boolean namable =
-        pamt.hasEntry(slot.hpa(), level) && pamt.entry(slot.hpa(), level).type().isOwned();
-    if (!namable) {
+    PamtEntry named =
+        state.pamt().hasEntry(slot.hpa(), level) ? state.pamt().entry(slot.hpa(), level) : null;
+    if (named == null || !named.type().isOwned()) {
       report("I6: a %s entry names a page that nobody owns at its size", slot);
+      return null;
     }
-    return namable;
+    return named;
   }
 
   /** I19 for BEPOCH, which counts while the entry is blocked. */
-  private void checkEpoch(Td td, SeptSlot slot) {
-    int level = slot.state().isLeaf() ? slot.level() : 0;
-    long epoch = state.pamt().entry(slot.hpa(), level).blockingEpoch();
-    if (slot.state().isBlocked() && Long.compareUnsigned(epoch, td.epochs().current()) > 0) {
+  private void checkEpoch(Td td, SeptSlot slot, PamtEntry named) {
+    if (slot.state().isBlocked()
+        && Long.compareUnsigned(named.blockingEpoch(), td.epochs().current()) > 0) {
       report("I19: a %s entry was blocked in an epoch to come", slot);
     }
   }
@@ -128,7 +139,7 @@ final class SeptCensus {
   }
 
   /** I4 and I7. */
-  private void visitLeaf(Td td, SeptSlot slot) {
+  private void visitLeaf(Td td, SeptSlot slot, @Nullable PamtEntry named) {
     if ((slot.hpa() & (SeptEntry.bytes(slot.level()) - 1)) != 0) {
       report("I7: a %s leaf maps an unaligned page", slot);
       return;
@@ -139,7 +150,7 @@ final class SeptCensus {
     if (!mapped.add(slot.hpa(), slot.level())) {
       report("I4: a %s leaf maps a page that is mapped elsewhere", slot);
     }
-    if (!isOwned(td, slot, PageType.REG, slot.level())) {
+    if (!isOwned(td, PageType.REG, named)) {
       report("I4: a %s leaf maps what is no private page of its size and TD", slot);
     }
     if (state.septPages().find(slot.hpa()) != null) {
@@ -148,11 +159,11 @@ final class SeptCensus {
   }
 
   /** I5 and I12. */
-  private void visitTable(Td td, SeptSlot slot) {
+  private void visitTable(Td td, SeptSlot slot, @Nullable PamtEntry named) {
     if (!tables.add(slot.hpa())) {
       report("I5: a %s entry points to a table that another entry points to", slot);
     }
-    if (!isOwned(td, slot, PageType.EPT, 0)) {
+    if (!isOwned(td, PageType.EPT, named)) {
       report("I5: a %s entry points to what is no S-EPT page of its TD", slot);
     }
     if (state.septPages().find(slot.hpa()) == null) {
@@ -160,12 +171,8 @@ final class SeptCensus {
     }
   }
 
-  private boolean isOwned(Td td, SeptSlot slot, PageType type, int level) {
-    if (!state.pamt().hasEntry(slot.hpa(), level)) {
-      return false;
-    }
-    PamtEntry entry = state.pamt().entry(slot.hpa(), level);
-    return entry.type() == type && entry.owner() == td.tdrHpa();
+  private static boolean isOwned(Td td, PageType type, @Nullable PamtEntry named) {
+    return named != null && named.type() == type && named.owner() == td.tdrHpa();
   }
 
   private void report(String format, SeptSlot slot) {

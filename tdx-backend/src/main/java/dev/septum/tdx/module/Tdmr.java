@@ -72,6 +72,11 @@ final class Tdmr {
     return initializedTo.get() & -GIB;
   }
 
+  /** Whether {@code hpa} is in a GiB that is initialised. */
+  boolean covers(long hpa) {
+    return hpa >= range.base() && hpa < coveredTo();
+  }
+
   PamtEntry gibEntry(long hpa) {
     long offset = hpa - range.base();
     return gibs[(int) (offset >>> 39)].entry((int) (offset >>> 30) & 511, 2);
