@@ -93,26 +93,4 @@ final class TdxModuleTest extends ModuleTestCase {
     assertThat(module.view().leafs(two.tdr)).hasSize(1);
     assertThat(module.view().epoch(two.tdr)).isEqualTo(1);
   }
-
-  @Test
-  void tdOf64Gib_ofLargePages_isSmallAndCanBeSplit() {
-    TdxModule big = new TdxModule(kernel, TdxModuleConfig.defaults(), 66 * GIB);
-    TestHost bigHost = new TestHost(big);
-    TestTd td = bigHost.runnableTd();
-    int pages = 32_000;
-    for (int i = 0; i < pages; i++) {
-      long gpa = GPA + i * TestHost.MIB_2;
-      if (i % 512 == 0) {
-        td.addTables(gpa, 1);
-      }
-      bigHost.mustCall(SeamcallLeaf.TDH_MEM_PAGE_AUG, gpa | 1, td.tdr, bigHost.largePage());
-      bigHost.mustCall(SeamcallLeaf.TDH_MEM_RANGE_BLOCK, gpa | 1, td.tdr);
-    }
-    assertStatus(td.track(), 0);
-    for (int i = 0; i < 15_000; i++) {
-      bigHost.mustCall(td.demoteRegs(GPA + i * TestHost.MIB_2));
-    }
-    assertThat(big.view().census()).containsEntry(PageType.REG, pages * 512L);
-    assertThat(big.view().violations()).isEmpty();
-  }
 }
