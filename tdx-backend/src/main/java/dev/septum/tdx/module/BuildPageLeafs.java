@@ -9,13 +9,12 @@ final class BuildPageLeafs {
   private static final SeptRules ADD = new SeptRules(0, 0, LockMode.EXCLUSIVE, 0);
   private static final ImmutableSet<SeptState> FREE = ImmutableSet.of(SeptState.FREE);
   private static final ImmutableSet<SeptState> MAPPED = ImmutableSet.of(SeptState.MAPPED);
-  private static final long CHUNK_MASK = 0xFF;
 
   private BuildPageLeafs() {}
 
   /** TDH.MEM.PAGE.ADD: maps page R8 at RCX, with the contents of the host's page R9. */
   static void memPageAdd(Seamcall call) {
-    SeptOperand operand = SeptOperand.lockWhileBuilding(call, ADD, call.in().rcx);
+    SeptOperand operand = SeptOperand.lockWhileBuilding(call, ADD);
     if (operand == null
         || !operand.state(FREE)
         || !PageOperand.isFormatted(call, call.in().r9, 0, OperandId.R9)) {
@@ -27,19 +26,17 @@ final class BuildPageLeafs {
     }
     page.assign(call, PageType.REG, operand.td());
     operand.slot().writeUnlocked(SeptEntry.of(SeptState.MAPPED, page.hpa()));
+    operand.td().mapping().added(operand.slot().gpa(), page.hpa(), 0);
+    call.module().pamt().contents(page.hpa()).trySet(page.hpa());
+    call.module().contents().zero(page.hpa(), 1);
     operand.td().measurement.pageAdded(operand.slot().gpa());
   }
 
   /** TDH.MR.EXTEND: measures the 256 bytes at GPA RCX. */
   static void mrExtend(Seamcall call) {
-    long chunk = call.in().rcx;
-    if (!call.require((chunk & CHUNK_MASK) == 0, TdxStatus.TDX_OPERAND_INVALID, OperandId.RCX)) {
-      return;
-    }
-    long page = chunk & -SeptEntry.bytes(0);
-    SeptOperand operand = SeptOperand.lockWhileBuilding(call, ADD, page);
+    SeptOperand operand = SeptOperand.lockChunkWhileBuilding(call);
     if (operand != null && operand.state(MAPPED)) {
-      operand.td().measurement.chunkExtended(chunk);
+      operand.td().measurement.chunkExtended(call.in().rcx);
     }
   }
 }

@@ -3,18 +3,20 @@ package dev.septum.tdx.module;
 /** A vCPU inside the TD: executes the guest's instructions one by one until one exits. */
 final class GuestRun {
 
+  private final Seamcall enter;
   private final TdVcpu vcpu;
   private final TdGuest guest;
-  private final LogicalProcessor processor;
   private final TdExit exit;
   private final AcceptPage acceptPage;
+  private final PageAttributes pageAttributes;
 
-  GuestRun(TdVcpu vcpu, TdGuest guest, LogicalProcessor processor, TdExit exit) {
+  GuestRun(Seamcall enter, TdVcpu vcpu, TdGuest guest) {
+    this.enter = enter;
     this.vcpu = vcpu;
     this.guest = guest;
-    this.processor = processor;
-    this.exit = exit;
-    acceptPage = new AcceptPage(vcpu.td(), processor, exit);
+    exit = new TdExit(enter.out());
+    acceptPage = new AcceptPage(enter, vcpu.td(), exit);
+    pageAttributes = new PageAttributes(enter, vcpu.td(), exit);
   }
 
   /**
@@ -25,7 +27,7 @@ final class GuestRun {
     retireVmcall(host);
     boolean inside = true;
     while (inside) {
-      if (processor.isInterruptPending()) {
+      if (enter.isGuestInterrupted()) {
         exit.externalInterrupt();
         return;
       }
@@ -35,30 +37,66 @@ final class GuestRun {
 
   /** Executes one instruction; false if the vCPU left the TD. */
   private boolean execute(GuestInstruction instruction) {
-    if (instruction instanceof GuestInstruction.Accept accept) {
-      return accept(accept);
-    }
     if (instruction instanceof GuestInstruction.Access access) {
       return vcpu.td().isPrivate(access.gpa()) ? accessPrivate(access) : accessShared(access);
     }
-    GuestInstruction.Vmcall vmcall = (GuestInstruction.Vmcall) instruction;
-    vcpu.pendingVmcall = vmcall;
-    exit.vmcall(vmcall);
-    return false;
+    if (instruction instanceof GuestInstruction.Vmcall vmcall) {
+      return exitFor(PendingVmcall.of(vmcall));
+    }
+    if (instruction instanceof GuestInstruction.MaskedVmcall vmcall
+        && PendingVmcall.isLegal(vmcall)) {
+      return exitFor(PendingVmcall.of(vmcall));
+    }
+    return finish(instruction, tdcall(instruction));
   }
 
-  private boolean accept(GuestInstruction.Accept accept) {
-    AcceptPage.Result result = acceptPage.run(accept);
+  private TdcallResult tdcall(GuestInstruction instruction) {
+    if (instruction instanceof GuestInstruction.Accept accept) {
+      return acceptPage.run(accept);
+    }
+    if (instruction instanceof GuestInstruction.AttrRead read) {
+      return pageAttributes.read(read);
+    }
+    if (instruction instanceof GuestInstruction.AttrWrite write) {
+      return pageAttributes.write(write);
+    }
+    if (instruction instanceof GuestInstruction.WriteTdControls write) {
+      return vcpu.td().controls().write(write.value(), vcpu.td().params());
+    }
+    return instruction instanceof GuestInstruction.VeInfoGet
+        ? vcpu.veInfo.get()
+        : TdcallResult.status(TdxStatus.TDX_OPERAND_INVALID, OperandId.RCX);
+  }
+
+  private boolean finish(GuestInstruction tdcall, TdcallResult result) {
     return switch (result.end()) {
-      case RETIRED -> retire(accept, new GuestOutcome.Status(result.rax()));
+      case RETIRED -> retireTdcall(tdcall, result);
       case INTERRUPTED -> true;
       case EXITED -> fault();
     };
   }
 
+  /** BUSY for the sake of host priority looks like any BUSY to the guest, until it times out. */
+  private boolean retireTdcall(GuestInstruction tdcall, TdcallResult result) {
+    long rax = result.rax();
+    boolean backsOff = TdxStatus.code(rax) == TdxStatus.TDX_OPERAND_BUSY_HOST_PRIORITY;
+    boolean timedOut =
+        vcpu.backOff.hasTimedOut(
+            rax, enter.processor().microseconds(), vcpu.td().params().hostPriorityTimeout());
+    retire(
+        tdcall,
+        backsOff
+            ? new GuestOutcome.Status(TdxStatus.TDX_OPERAND_BUSY | OperandId.RCX)
+            : result.outcome());
+    if (timedOut) {
+      exit.hostPriorityTimeout();
+    }
+    return !timedOut;
+  }
+
   private boolean accessShared(GuestInstruction.Access access) {
     long gpa = access.gpa() & ~vcpu.td().sharedBit();
-    if (processor.isSharedMapped(gpa, access.kind())) {
+    if (enter.processor().isSharedMapped(gpa, access.kind())) {
       return retire(access, new GuestOutcome.Done());
     }
     exit.sharedEptViolation(access.gpa(), access.kind());
@@ -80,24 +118,25 @@ final class GuestRun {
       exit.privateEptViolation(access.gpa(), access.kind(), slot);
       return fault();
     }
-    if (vcpu.td().params().isSeptVeDisabled()) {
+    if (vcpu.td().controls().isPendingVeDisabled()) {
       exit.pendingEptViolation(access.gpa(), access.kind(), slot);
       return fault();
     }
     return retire(
-        access,
-        new GuestOutcome.VirtualizationException(
-            access.gpa(), TdExit.qualification(access.kind(), slot)));
+        access, vcpu.veInfo.raise(access, TdExit.qualification(access.kind(), slot), guest));
+  }
+
+  private boolean exitFor(PendingVmcall vmcall) {
+    vcpu.pendingVmcall = vmcall;
+    exit.vmcall(vmcall);
+    return false;
   }
 
   private void retireVmcall(SeamRegs host) {
-    GuestInstruction.Vmcall vmcall = vcpu.pendingVmcall;
+    PendingVmcall vmcall = vcpu.pendingVmcall;
     if (vmcall != null) {
       vcpu.pendingVmcall = null;
-      retire(
-          vmcall,
-          new GuestOutcome.VmcallReturned(
-              host.r10, host.r11, host.r12, host.r13, host.r14, host.r15));
+      retire(vmcall.instruction(), vmcall.returned(host));
     }
   }
 
@@ -109,7 +148,7 @@ final class GuestRun {
 
   /** The vCPU left at an EPT violation on a private GPA, without progress. */
   private boolean fault() {
-    vcpu.zeroSteps.faulted();
+    vcpu.zeroSteps.faulted(exit.violation());
     return false;
   }
 }

@@ -43,6 +43,16 @@ abstract class HostPriorityLock implements TryLock {
     }
   }
 
+  @Override
+  public final void refuse() {
+    for (; ; ) {
+      long seen = read();
+      if (compareAndSet(seen, seen | HOST_PRIORITY)) {
+        return;
+      }
+    }
+  }
+
   /** Makes the caller's shared hold exclusive; if others hold it too, the hold is lost. */
   final boolean tryUpgrade() {
     for (; ; ) {

@@ -1,5 +1,6 @@
 package dev.septum.tdx.module;
 
+import com.google.common.collect.ImmutableSortedMap;
 import dev.septum.kernel.Kernel;
 import java.util.HashMap;
 import java.util.Map;
@@ -22,9 +23,8 @@ final class KeyTable {
   private final SharexLock lock;
   private final Map<Integer, KeyState> rows = new HashMap<>();
 
-  KeyTable(Kernel kernel, int globalHkid) {
+  KeyTable(Kernel kernel) {
     lock = new SharexLock(kernel);
-    rows.put(globalHkid, KeyState.ASSIGNED);
   }
 
   SharexLock lock() {
@@ -33,6 +33,21 @@ final class KeyTable {
 
   boolean isFree(int hkid) {
     return !rows.containsKey(hkid);
+  }
+
+  /** Whether the HKID of a TD is as far as the TD; in TEARDOWN it has none any more. */
+  boolean fits(int hkid, Lifecycle lifecycle) {
+    KeyState row = rows.get(hkid);
+    return switch (lifecycle) {
+      case HKID_ASSIGNED, KEYS_CONFIGURED -> row == KeyState.ASSIGNED;
+      case BLOCKED -> row == KeyState.FLUSHED || row == KeyState.WRITTEN_BACK;
+      case TEARDOWN -> true;
+    };
+  }
+
+  /** The row of each HKID that is not free. */
+  Map<Integer, KeyState> rows() {
+    return ImmutableSortedMap.copyOf(rows);
   }
 
   boolean isWrittenBack(int hkid) {

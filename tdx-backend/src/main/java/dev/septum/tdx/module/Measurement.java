@@ -1,5 +1,7 @@
 package dev.septum.tdx.module;
 
+import org.jspecify.annotations.Nullable;
+
 /**
  * Stands for MRTD: a 64-bit FNV-1a digest of what was added and extended, in order. The module's is
  * SHA-384 over page contents, which are not modelled; this one is ours and only tells two build
@@ -11,6 +13,7 @@ final class Measurement {
   private static final long PRIME = 0x100000001B3L;
 
   private long digest = OFFSET_BASIS;
+  private @Nullable Long finished;
 
   /** PAGE.ADD of a page at {@code gpa}. */
   void pageAdded(long gpa) {
@@ -20,6 +23,16 @@ final class Measurement {
   /** MR.EXTEND with the 256-byte chunk at {@code gpa}. */
   void chunkExtended(long gpa) {
     extend(SeamcallLeaf.TDH_MR_EXTEND, gpa);
+  }
+
+  /** MR.FINALIZE. */
+  void finish() {
+    finished = digest;
+  }
+
+  /** Whether nothing was measured since MR.FINALIZE, if it was called. */
+  boolean isIntact() {
+    return finished == null || finished == digest;
   }
 
   long digest() {

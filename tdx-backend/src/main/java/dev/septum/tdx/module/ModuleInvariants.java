@@ -18,6 +18,9 @@ final class ModuleInvariants {
   }
 
   List<String> violations() {
+    if (!state.isConfigured()) {
+      return violations;
+    }
     SeptCensus sept = SeptCensus.take(state, violations);
     PamtCensus pamt = PamtCensus.take(state, violations);
     state.tds.values().forEach(td -> checkTd(td, sept, pamt));
@@ -28,7 +31,10 @@ final class ModuleInvariants {
     checkRoot(td);
     checkChildCount(td, pamt);
     checkReferences(td, sept, pamt);
+    checkMapping(td, sept);
     checkEpochs(td);
+    checkVcpusInside(td);
+    checkLifecycle(td);
     checkLocks(td);
   }
 
@@ -66,13 +72,54 @@ final class ModuleInvariants {
     }
   }
 
-  /** I17. */
+  /** I16: what is mapped is what adding, removing and moving pages left, in whatever sizes. */
+  private void checkMapping(Td td, SeptCensus sept) {
+    if (td.lifecycle != Lifecycle.TEARDOWN && sept.mappingOf(td) != td.mapping().sum()) {
+      report("I16: resizing changed which pages the S-EPT of TD %x maps where", td.tdrHpa());
+    }
+  }
+
+  /** I18: nobody inside can remember a mapping that is gone or resized. */
+  private void checkVcpusInside(Td td) {
+    for (TdVcpu vcpu : state.vcpus.values()) {
+      if (vcpu.td() == td && vcpu.isRunning() && vcpu.epoch().get() <= td.epochs().retired()) {
+        report(
+            "I18: a vCPU of TD %x entered in epoch %d, and a mapping of epoch %d is gone",
+            td.tdrHpa(), vcpu.epoch().get(), td.epochs().retired());
+      }
+    }
+  }
+
+  /** I20. */
+  private void checkLifecycle(Td td) {
+    boolean bare = td.lifecycle == Lifecycle.HKID_ASSIGNED;
+    if (bare && td.childCount().get() != 0) {
+      report("I20: TD %x has pages, but no keys", td.tdrHpa());
+    }
+    if (td.lifecycle != Lifecycle.TEARDOWN && td.reclaimed.get() != 0) {
+      report("I20: pages of TD %x were reclaimed before its teardown", td.tdrHpa());
+    }
+    if (!td.measurement.isIntact()) {
+      report("I20: pages were added to TD %x after MR.FINALIZE", td.tdrHpa());
+    }
+    if (!state.keys().fits(td.hkid(), td.lifecycle)) {
+      report(
+          "I20: HKID %d is not as far as TD %x, which is %s", td.hkid(), td.tdrHpa(), td.lifecycle);
+    }
+  }
+
+  /** I17, and I19 for TD_EPOCH. */
   private void checkEpochs(Td td) {
     long inside = state.vcpus.values().stream().filter(v -> v.td() == td && v.isRunning()).count();
     if (td.epochs().running() != inside) {
       report(
           "I17: %d vCPUs are inside TD %x, its REFCOUNTs say %d",
           inside, td.tdrHpa(), td.epochs().running());
+    }
+    if (td.isInitialized() && td.epochs().current() != 1 + td.epochs().advances()) {
+      report(
+          "I19: TD_EPOCH of TD %x is %d after %d times MEM.TRACK",
+          td.tdrHpa(), td.epochs().current(), td.epochs().advances());
     }
   }
 

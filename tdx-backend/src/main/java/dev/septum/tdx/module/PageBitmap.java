@@ -3,21 +3,27 @@ package dev.septum.tdx.module;
 import dev.septum.kernel.EntryTable;
 import dev.septum.kernel.Kernel;
 
-/**
- * Dynamic mode: one bit per 4K page, set while the page is a PAMT page. It stands where static mode
- * has the 4K entries.
- */
+/** One bit for each 4K page of a TDMR. */
 final class PageBitmap {
 
   private static final int WORDS_PER_REGION = 8;
+  private static final long ALL = -1L;
 
+  private final long base;
   private final EntryTable[] words;
 
-  PageBitmap(Kernel kernel, long bytes) {
-    words = new EntryTable[(int) (bytes >>> 27)];
+  private PageBitmap(long base, EntryTable[] words) {
+    this.base = base;
+    this.words = words;
+  }
+
+  /** A bitmap of pages whose bits are all clear. */
+  static PageBitmap clear(Kernel kernel, PhysicalRange range) {
+    EntryTable[] words = new EntryTable[(int) (range.bytes() >>> 27)];
     for (int i = 0; i < words.length; i++) {
       words[i] = kernel.entryTable(0, 0);
     }
+    return new PageBitmap(range.base(), words);
   }
 
   boolean isSet(long hpa) {
@@ -38,12 +44,26 @@ final class PageBitmap {
   }
 
   void clear(long hpa) {
-    table(hpa).getAndBitwiseAnd(word(hpa), ~bit(hpa));
+    if (isSet(hpa)) {
+      table(hpa).getAndBitwiseAnd(word(hpa), ~bit(hpa));
+    }
+  }
+
+  /** Sets all bits of a 2 MiB region that nobody else changes meanwhile. */
+  void setRegion(long hpa) {
+    fillRegion(hpa, ALL);
+  }
+
+  /** Clears all bits of a 2 MiB region that nobody else changes meanwhile. */
+  void clearRegion(long hpa) {
+    if (count(hpa) != 0) {
+      fillRegion(hpa, 0);
+    }
   }
 
   /** How many bits are set in the 2 MiB region of {@code hpa}. */
   int count(long hpa) {
-    int first = word(hpa) & -WORDS_PER_REGION;
+    int first = firstWord(hpa);
     int count = 0;
     for (int i = 0; i < WORDS_PER_REGION; i++) {
       count += Long.bitCount(table(hpa).get(first + i));
@@ -51,8 +71,19 @@ final class PageBitmap {
     return count;
   }
 
+  private void fillRegion(long hpa, long value) {
+    int first = firstWord(hpa);
+    for (int i = 0; i < WORDS_PER_REGION; i++) {
+      table(hpa).set(first + i, value);
+    }
+  }
+
   private EntryTable table(long hpa) {
-    return words[(int) (hpa >>> 27)];
+    return words[(int) ((hpa - base) >>> 27)];
+  }
+
+  private static int firstWord(long hpa) {
+    return word(hpa) & -WORDS_PER_REGION;
   }
 
   private static int word(long hpa) {

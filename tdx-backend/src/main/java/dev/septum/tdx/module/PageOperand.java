@@ -60,7 +60,8 @@ record PageOperand(long hpa, PamtEntry entry) {
   /** Walks to the leaf for an address that is known to be in the TDMR. */
   static @Nullable PamtEntry walkCovered(
       Seamcall call, long hpa, int target, LockMode mode, int operand) {
-    PamtWalk walk = PamtWalk.start(call.module().pamt(), hpa, target, mode);
+    PamtWalk walk =
+        call.isContended(operand) ? null : PamtWalk.start(call.module().pamt(), hpa, target, mode);
     if (walk == null) {
       call.refuse(TdxStatus.TDX_OPERAND_BUSY, operand);
       return null;

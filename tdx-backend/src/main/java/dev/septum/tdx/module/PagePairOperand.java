@@ -29,12 +29,12 @@ final class PagePairOperand {
 
   /** Sets the bits of both pages, or refuses the call and sets none. */
   static boolean mark(Seamcall call, long page0, int operand0, long page1, int operand1) {
-    PageBitmap bitmap = call.module().pamt().bitmap();
-    if (!bitmap.trySet(page0)) {
+    Pamt pamt = call.module().pamt();
+    if (!pamt.bitmap(page0).trySet(page0)) {
       return call.refuse(TdxStatus.TDX_PAGE_NOT_FREE, operand0);
     }
-    if (!bitmap.trySet(page1)) {
-      bitmap.clear(page0);
+    if (!pamt.bitmap(page1).trySet(page1)) {
+      pamt.bitmap(page0).clear(page0);
       return call.refuse(TdxStatus.TDX_PAGE_NOT_FREE, operand1);
     }
     return true;

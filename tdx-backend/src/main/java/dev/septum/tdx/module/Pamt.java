@@ -1,63 +1,92 @@
 package dev.septum.tdx.module;
 
+import com.google.common.collect.ImmutableList;
 import dev.septum.kernel.EntryTable;
 import dev.septum.kernel.Kernel;
+import java.util.List;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The physical address metadata table of the one TDMR that covers all memory.
+ * The physical address metadata table of all TDMRs.
  *
  * <p>Static mode has 4K entries everywhere (made here when first asked for). In dynamic mode they
- * exist where a page pair is attached to the 2M entry, and a bitmap says which pages are PAMT
- * pages.
+ * exist where a page pair is attached to the 2M entry, and a bitmap says which pages are PAMT pages
+ * or reserved.
  */
 final class Pamt {
 
-  private static final long GIB = 1L << 30;
+  private static final long INIT_STEP_STATIC = 4L << 20;
+  private static final long INIT_STEP_DYNAMIC = 16L << 20;
 
   private final Kernel kernel;
   private final boolean dynamic;
-  private final long bytes;
-  private final PamtTable[] gibs;
-  private final PamtTable[] regions;
+  private final ImmutableList<Tdmr> tdmrs;
   private final ConcurrentHashMap<Long, PamtTable> pages = new ConcurrentHashMap<>();
-  private final PageBitmap bitmap;
 
-  Pamt(Kernel kernel, boolean dynamic, long memoryBytes) {
+  /** The PAMT of TDMRs that are configured, but not initialised. */
+  Pamt(Kernel kernel, boolean dynamic, List<TdmrInfo> infos) {
     this.kernel = kernel;
     this.dynamic = dynamic;
-    bytes = (memoryBytes + GIB - 1) & -GIB;
-    gibs = freeTables((int) ((bytes + 512 * GIB - 1) >>> 39));
-    regions = freeTables((int) (bytes >>> 30));
-    bitmap = new PageBitmap(kernel, dynamic ? bytes : 0);
+    tdmrs = infos.stream().map(this::tdmr).collect(ImmutableList.toImmutableList());
   }
 
   boolean isDynamic() {
     return dynamic;
   }
 
-  /** The TDMR's size. */
-  long bytes() {
-    return bytes;
+  ImmutableList<Tdmr> tdmrs() {
+    return tdmrs;
   }
 
-  PageBitmap bitmap() {
-    return bitmap;
-  }
-
-  /** Whether {@code hpa} is inside the TDMR. */
+  /** Whether {@code hpa} is in a GiB of a TDMR that is initialised. */
   boolean covers(long hpa) {
-    return hpa >= 0 && hpa < bytes;
+    for (int i = 0; i < tdmrs.size(); i++) {
+      if (tdmrs.get(i).covers(hpa)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /** The TDMR that {@code hpa} is in. */
+  Tdmr tdmrOf(long hpa) {
+    for (int i = 0; i < tdmrs.size(); i++) {
+      if (tdmrs.get(i).range().contains(hpa)) {
+        return tdmrs.get(i);
+      }
+    }
+    throw new IllegalStateException("no TDMR has HPA 0x" + Long.toHexString(hpa));
+  }
+
+  /** One SYS.TDMR.INIT: initialises the next entries. Under the TDMR's lock. */
+  void initializeNext(Tdmr tdmr) {
+    long from = tdmr.initializedTo();
+    long to = from + (dynamic ? INIT_STEP_DYNAMIC : INIT_STEP_STATIC);
+    for (PhysicalRange area : tdmr.reservedWithin(from, to)) {
+      for (long hpa = area.base(); hpa < area.end(); hpa += SeptEntry.bytes(0)) {
+        reserve(tdmr, hpa);
+      }
+    }
+    tdmr.initializeTo(to);
+  }
+
+  PageBitmap bitmap(long hpa) {
+    return tdmrOf(hpa).bitmap();
+  }
+
+  /** Which pages have contents that a guest may see: measured, cleared or copied from such. */
+  PageBitmap contents(long hpa) {
+    return tdmrOf(hpa).contents();
   }
 
   /** The entry of a page at a level; a 4K one must exist. */
   PamtEntry entry(long hpa, int level) {
-    int index = (int) (hpa >>> (12 + 9 * level)) & (EntryTable.ENTRIES - 1);
     return switch (level) {
-      case 2 -> gibs[(int) (hpa >>> 39)].entry(index, 2);
-      case 1 -> regions[(int) (hpa >>> 30)].entry(index, 1);
-      default -> pageEntries(hpa).entry(index, 0);
+      case 2 -> tdmrOf(hpa).gibEntry(hpa);
+      case 1 -> tdmrOf(hpa).regionEntry(hpa);
+      default -> pageEntries(hpa).entry((int) (hpa >>> 12) & (EntryTable.ENTRIES - 1), 0);
     };
   }
 
@@ -71,9 +100,9 @@ final class Pamt {
     return pages.get(hpa >>> 21);
   }
 
-  /** Whether no page of this GiB was ever walked to, so that all of its entries are free. */
+  /** Whether no 2M entry of this GiB was ever written, so that all of them are free. */
   boolean isUntouched(long gib) {
-    PamtTable table = regions[(int) (gib >>> 30)];
+    PamtTable table = tdmrOf(gib).regionsOf(gib);
     return table.first().isUniform() && table.entry(0, 1).isFree();
   }
 
@@ -91,19 +120,22 @@ final class Pamt {
    */
   boolean isRangeFree(long hpa) {
     if (dynamic) {
-      return bitmap.count(hpa) == 0;
+      return bitmap(hpa).count(hpa) == 0;
     }
     PamtTable table = pagesOf(hpa);
     return table == null || table.isFree();
   }
 
-  /** Whether the page is a PAMT page. */
+  /** Whether the page is a PAMT page, or reserved in dynamic mode. */
   boolean isPamtPage(long hpa) {
-    return dynamic && bitmap.isSet(hpa);
+    return dynamic && bitmap(hpa).isSet(hpa);
   }
 
   /** Takes a free page into use. */
   void assign(PamtEntry leaf, long hpa, PageType type, long owner) {
+    if (type == PageType.REG) {
+      forgetContents(hpa, leaf.level());
+    }
     leaf.assign(type, owner);
     if (dynamic && leaf.level() == 0) {
       entry(hpa, 1).addPages(1);
@@ -127,8 +159,7 @@ final class Pamt {
 
   /** PAMT.REMOVE: takes the page pair away. Under the exclusive 2M entry. */
   void detachPair(PamtEntry node, long hpa) {
-    bitmap.clear(node.pairPage(0));
-    bitmap.clear(node.pairPage(1));
+    unmarkPair(node);
     node.free();
     pages.remove(hpa >>> 21);
   }
@@ -145,9 +176,53 @@ final class Pamt {
     if (large.level() == 1) {
       pages.put(hpa >>> 21, below);
     } else {
-      regions[(int) (hpa >>> 30)] = below;
+      tdmrOf(hpa).replaceRegions(hpa, below);
     }
     large.free();
+  }
+
+  /** PROMOTE to a 2M page in dynamic mode: the pair, which is the host's again, goes away. */
+  void mergeFromPair(PamtEntry node, long hpa, long owner) {
+    unmarkPair(node);
+    node.assign(PageType.REG, owner);
+    pages.remove(hpa >>> 21);
+  }
+
+  /** PROMOTE to a 2M page in static mode, or to a 1G page: the entries below are free again. */
+  void mergeInPlace(PamtEntry large, long hpa, long owner) {
+    if (large.level() == 1) {
+      pages.remove(hpa >>> 21);
+    } else {
+      tdmrOf(hpa).replaceRegions(hpa, PamtTable.free(kernel));
+    }
+    large.assignKeepingEpoch(PageType.REG, owner);
+  }
+
+  private void forgetContents(long hpa, int level) {
+    if (level == 0) {
+      contents(hpa).clear(hpa);
+    } else {
+      contents(hpa).clearRegion(hpa);
+    }
+  }
+
+  private void unmarkPair(PamtEntry node) {
+    bitmap(node.pairPage(0)).clear(node.pairPage(0));
+    bitmap(node.pairPage(1)).clear(node.pairPage(1));
+  }
+
+  private void reserve(Tdmr tdmr, long hpa) {
+    if (dynamic) {
+      tdmr.bitmap().trySet(hpa);
+    } else {
+      entry(hpa, 0).assign(PageType.RSVD, 0);
+    }
+  }
+
+  private Tdmr tdmr(TdmrInfo info) {
+    List<PhysicalRange> reserved =
+        IntStream.range(0, info.reserved().size()).mapToObj(info::reservedArea).toList();
+    return new Tdmr(kernel, info.range(), reserved);
   }
 
   private PamtTable pageEntries(long hpa) {
@@ -159,13 +234,5 @@ final class Pamt {
       throw new IllegalStateException("no page pair covers HPA 0x" + Long.toHexString(hpa));
     }
     return table;
-  }
-
-  private PamtTable[] freeTables(int count) {
-    PamtTable[] tables = new PamtTable[count];
-    for (int i = 0; i < count; i++) {
-      tables[i] = PamtTable.free(kernel);
-    }
-    return tables;
   }
 }

@@ -73,7 +73,7 @@ final class PamtCensus {
       if (entry.isNode() != (pages != null)) {
         report("I2: 4K entries and page pair of the region at %x do not agree", region);
       }
-      if (!entry.isFree() && !entry.isNode() && pamt.bitmap().count(region) != 0) {
+      if (!entry.isFree() && !entry.isNode() && pamt.bitmap(region).count(region) != 0) {
         report("I11: the 2M page at %x has PAMT pages inside", region);
       }
     } else if (!entry.isFree() && pages != null && !pages.isFree()) {
@@ -106,12 +106,25 @@ final class PamtCensus {
       return;
     }
     long bits = 0;
-    for (long region = 0; region < pamt.bytes(); region += SeptEntry.bytes(1)) {
-      bits += pamt.bitmap().count(region);
+    long reserved = 0;
+    for (Tdmr tdmr : pamt.tdmrs()) {
+      PhysicalRange range = tdmr.range();
+      for (long region = range.base(); region < range.end(); region += SeptEntry.bytes(1)) {
+        bits += tdmr.bitmap().count(region);
+      }
+      reserved += reservedPages(tdmr);
     }
-    if (bits != pairPages.size()) {
-      report("I10: the bitmap has %d PAMT pages, the page pairs have %d", bits, pairPages.size());
+    if (bits != pairPages.size() + reserved) {
+      report(
+          "I10: the bitmap has %d PAMT pages, the page pairs have %d",
+          bits - reserved, pairPages.size());
     }
+  }
+
+  private static long reservedPages(Tdmr tdmr) {
+    return tdmr.reservedWithin(tdmr.range().base(), tdmr.initializedTo()).stream()
+        .mapToLong(area -> area.bytes() >>> 12)
+        .sum();
   }
 
   /** I1 and I3 for a leaf in use. */

@@ -46,6 +46,12 @@ final class PamtEntry extends HostPriorityLock {
     return type() == PageType.PAMT;
   }
 
+  /** Whether the entry is the leaf of a page in use; a reserved page is not. */
+  boolean isAssigned() {
+    PageType type = type();
+    return type != PageType.NDA && type != PageType.RSVD && type != PageType.PAMT;
+  }
+
   /** The HPA of the owner's TDR; stale once the entry is free. */
   long owner() {
     return read() >>> 24 << 12;
@@ -80,9 +86,14 @@ final class PamtEntry extends HostPriorityLock {
     return count;
   }
 
-  /** Makes the entry a leaf in use. */
+  /** Makes the entry a leaf in use, with BEPOCH 0. */
   void assign(PageType type, long owner) {
     table.second().set(index, 0);
+    assignKeepingEpoch(type, owner);
+  }
+
+  /** Makes the entry a leaf in use that keeps the BEPOCH it had. */
+  void assignKeepingEpoch(PageType type, long owner) {
     replaceContent(leaf(type, owner));
   }
 

@@ -32,8 +32,10 @@ final class PamtScan {
 
   /** Every 1G entry. */
   void forEachGib(Visitor visitor) {
-    for (long gib = 0; gib < pamt.bytes(); gib += SeptEntry.bytes(2)) {
-      visitor.visit(gib, pamt.entry(gib, 2));
+    for (Tdmr tdmr : pamt.tdmrs()) {
+      for (long gib = tdmr.range().base(); gib < tdmr.coveredTo(); gib += SeptEntry.bytes(2)) {
+        visitor.visit(gib, pamt.entry(gib, 2));
+      }
     }
   }
 
@@ -87,7 +89,7 @@ final class PamtScan {
   }
 
   private static void visitIfInUse(long hpa, PamtEntry entry, Visitor visitor) {
-    if (!entry.isFree() && !entry.isNode()) {
+    if (entry.isAssigned()) {
       visitor.visit(hpa, entry);
     }
   }

@@ -134,6 +134,29 @@ public final class SeamRegs {
     r15 = other.r15;
   }
 
+  /** Takes over the registers that {@code mask} names by their numbers; RSP is none of them. */
+  void copyFrom(SeamRegs other, long mask) {
+    rax = chosen(mask, 0, other.rax, rax);
+    rcx = chosen(mask, 1, other.rcx, rcx);
+    rdx = chosen(mask, 2, other.rdx, rdx);
+    rbx = chosen(mask, 3, other.rbx, rbx);
+    rbp = chosen(mask, 5, other.rbp, rbp);
+    rsi = chosen(mask, 6, other.rsi, rsi);
+    rdi = chosen(mask, 7, other.rdi, rdi);
+    r8 = chosen(mask, 8, other.r8, r8);
+    r9 = chosen(mask, 9, other.r9, r9);
+    r10 = chosen(mask, 10, other.r10, r10);
+    r11 = chosen(mask, 11, other.r11, r11);
+    r12 = chosen(mask, 12, other.r12, r12);
+    r13 = chosen(mask, 13, other.r13, r13);
+    r14 = chosen(mask, 14, other.r14, r14);
+    r15 = chosen(mask, 15, other.r15, r15);
+  }
+
+  private static long chosen(long mask, int number, long theirs, long ours) {
+    return (mask >>> number & 1) == 0 ? ours : theirs;
+  }
+
   @Override
   public String toString() {
     return String.format(

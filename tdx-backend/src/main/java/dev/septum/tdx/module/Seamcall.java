@@ -14,15 +14,20 @@ import java.util.Set;
  */
 final class Seamcall implements AutoCloseable {
 
+  /** The operand that stands for "no page". */
+  static final long NULL_PA = -1;
+
   private final ModuleState module;
   private final LogicalProcessor processor;
+  private final Injected injected;
   private final SeamRegs in = new SeamRegs();
   private final SeamRegs out;
   private final Deque<Runnable> releases = new ArrayDeque<>();
 
-  Seamcall(ModuleState module, SeamRegs regs, LogicalProcessor processor) {
+  Seamcall(ModuleState module, SeamRegs regs, LogicalProcessor processor, Injected injected) {
     this.module = module;
     this.processor = processor;
+    this.injected = injected;
     in.copyFrom(regs);
     out = regs;
     out.rax = TdxStatus.TDX_SUCCESS;
@@ -51,6 +56,25 @@ final class Seamcall implements AutoCloseable {
     return (int) (in.rax >>> 16) & 0xFF;
   }
 
+  /** Refuses a version above {@code highest}, of a leaf that has versions. */
+  boolean isVersion(int highest) {
+    return require(version() <= highest, TdxStatus.TDX_OPERAND_INVALID, OperandId.RAX);
+  }
+
+  /** Version 1 of a leaf that removes tables: none of nested VMs' came back. */
+  void clearNestedPages() {
+    if (version() > 0) {
+      out.r9 = NULL_PA;
+      out.r10 = NULL_PA;
+      out.r11 = NULL_PA;
+    }
+  }
+
+  /** Whether an event is pending that stops a vCPU, whatever the host's RFLAGS. */
+  boolean isGuestInterrupted() {
+    return injected.interrupted() || processor.isInterruptPending() || processor.isNmiPending();
+  }
+
   /** Ends the call with this status; returns false, for the caller to pass on. */
   boolean refuse(long code, long detail) {
     out.rax = code | detail;
@@ -74,11 +98,32 @@ final class Seamcall implements AutoCloseable {
 
   /** Takes a lock until the end of the call; refuses with BUSY. */
   boolean lock(TryLock lock, LockMode mode, int operand) {
-    if (!lock.tryLock(mode)) {
-      return refuse(TdxStatus.TDX_OPERAND_BUSY, operand);
+    if (!lockBriefly(lock, mode, operand)) {
+      return false;
     }
     holdUntilEnd(() -> lock.unlock(mode));
     return true;
+  }
+
+  /** Takes a lock that the caller gives back before the end of the call; refuses with BUSY. */
+  boolean lockBriefly(TryLock lock, LockMode mode, int operand) {
+    if (isContended(operand)) {
+      lock.refuse();
+      return refuse(TdxStatus.TDX_OPERAND_BUSY, operand);
+    }
+    return require(lock.tryLock(mode), TdxStatus.TDX_OPERAND_BUSY, operand);
+  }
+
+  /** Whether the next attempt to lock {@code operand} must fail; asking uses it up. */
+  boolean isContended(int operand) {
+    return injected.takeContention(operand);
+  }
+
+  /** Whether an event is pending that stops an interruptible call. */
+  boolean isInterrupted() {
+    return injected.interrupted()
+        || processor.isNmiPending()
+        || (processor.areInterruptsEnabled() && processor.isInterruptPending());
   }
 
   /** Runs {@code release} at the end of the call. */
@@ -100,6 +145,7 @@ final class Seamcall implements AutoCloseable {
 
   @Override
   public void close() {
+    injected.runMeanwhile();
     while (!releases.isEmpty()) {
       releases.pop().run();
     }

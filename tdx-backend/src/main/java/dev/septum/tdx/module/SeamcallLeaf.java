@@ -7,13 +7,16 @@ public enum SeamcallLeaf {
   TDH_VP_ENTER(0),
   TDH_MNG_ADDCX(1),
   TDH_MEM_PAGE_ADD(2),
-  TDH_MEM_SEPT_ADD(3, 1),
+  TDH_MEM_SEPT_ADD(3),
   TDH_VP_ADDCX(4),
+  TDH_MEM_PAGE_RELOCATE(5),
   TDH_MEM_PAGE_AUG(6),
   TDH_MEM_RANGE_BLOCK(7),
   TDH_MNG_KEY_CONFIG(8),
   TDH_MNG_CREATE(9),
   TDH_VP_CREATE(10),
+  TDH_MEM_RD(12),
+  TDH_MEM_WR(14),
   TDH_MEM_PAGE_DEMOTE(15),
   TDH_MR_EXTEND(16),
   TDH_MR_FINALIZE(17),
@@ -21,15 +24,25 @@ public enum SeamcallLeaf {
   TDH_MNG_VPFLUSHDONE(19),
   TDH_MNG_KEY_FREEID(20),
   TDH_MNG_INIT(21),
-  TDH_VP_INIT(22, 1),
+  TDH_VP_INIT(22),
+  TDH_MEM_PAGE_PROMOTE(23),
   TDH_PHYMEM_PAGE_RDMD(24),
   TDH_MEM_SEPT_RD(25),
+  TDH_MNG_KEY_RECLAIMID(27),
   TDH_PHYMEM_PAGE_RECLAIM(28),
   TDH_MEM_PAGE_REMOVE(29),
+  TDH_MEM_SEPT_REMOVE(30),
+  TDH_SYS_KEY_CONFIG(31),
+  TDH_SYS_INIT(33),
+  TDH_SYS_RD(34),
+  TDH_SYS_LP_INIT(35),
+  TDH_SYS_TDMR_INIT(36),
   TDH_MEM_TRACK(38),
   TDH_MEM_RANGE_UNBLOCK(39),
   TDH_PHYMEM_CACHE_WB(40),
   TDH_PHYMEM_PAGE_WBINVD(41),
+  TDH_SYS_LP_SHUTDOWN(44),
+  TDH_SYS_CONFIG(45),
   TDH_PHYMEM_PAMT_ADD(58),
   TDH_PHYMEM_PAMT_REMOVE(59);
 
@@ -42,15 +55,9 @@ public enum SeamcallLeaf {
   }
 
   private final int number;
-  private final int highestVersion;
 
   SeamcallLeaf(int number) {
-    this(number, 0);
-  }
-
-  SeamcallLeaf(int number, int highestVersion) {
     this.number = number;
-    this.highestVersion = highestVersion;
   }
 
   /** The leaf number, RAX bits 15:0. */
@@ -67,9 +74,5 @@ public enum SeamcallLeaf {
   public static Optional<SeamcallLeaf> of(int number) {
     boolean known = number >= 0 && number < BY_NUMBER.length;
     return known ? Optional.ofNullable(BY_NUMBER[number]) : Optional.empty();
-  }
-
-  int highestVersion() {
-    return highestVersion;
   }
 }

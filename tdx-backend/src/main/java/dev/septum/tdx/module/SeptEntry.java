@@ -41,6 +41,11 @@ final class SeptEntry {
     return (entry & LOCK) != 0;
   }
 
+  /** The entry without its lock and HOST_PRIORITY. */
+  static long bare(long entry) {
+    return entry & ~LOCK & ~HOST_PRIORITY;
+  }
+
   /** The page or table that the entry names. */
   static long hpa(long entry, int level) {
     return entry & HPA & ~acceptCounterBits(entry, level);
@@ -54,6 +59,11 @@ final class SeptEntry {
   /** The PENDING 2M entry with {@code chunks} accepted. */
   static long withAcceptCounter(long entry, int chunks) {
     return entry | (long) chunks << 12;
+  }
+
+  /** The entry with no accept progress. */
+  static long withoutAcceptCounter(long entry, int level) {
+    return entry & ~acceptCounterBits(entry, level);
   }
 
   /** The same page or table in another state, unlocked, with no accept progress. */

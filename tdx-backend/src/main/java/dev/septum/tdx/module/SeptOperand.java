@@ -12,6 +12,8 @@ import org.jspecify.annotations.Nullable;
 final class SeptOperand {
 
   private static final long LEVEL = 7;
+  private static final long CHUNK = 256;
+  private static final long WORD = 8;
   private static final long GPA = 0x000F_FFFF_FFFF_F000L;
 
   private final Seamcall call;
@@ -26,10 +28,8 @@ final class SeptOperand {
 
   /** Locks TD, OP_STATE, tree and entry, in this order; null if the call is refused. */
   static @Nullable SeptOperand lock(Seamcall call, SeptRules rules) {
-    clearOutputs(call);
-    Td td = TdOperand.lock(call, call.in().rdx & ~rules.flags(), LockMode.SHARED, OperandId.RDX);
+    Td td = lockTd(call, call.in().rdx & ~rules.flags());
     if (td == null
-        || !call.opState(td, OpState.WITH_MEMORY)
         || !isGpaAndLevel(call, td, rules, call.in().rcx)
         || !call.lock(td.treeLock(), rules.tree(), OperandId.SEPT_TREE)) {
       return null;
@@ -42,15 +42,40 @@ final class SeptOperand {
    * Locks TD exclusively, which stands for OP_STATE, tree and entry, and finds the 4K entry in a TD
    * that is being built; null if the call is refused.
    */
-  static @Nullable SeptOperand lockWhileBuilding(Seamcall call, SeptRules rules, long gpaAndLevel) {
-    clearOutputs(call);
-    Td td = TdOperand.lock(call, call.in().rdx, LockMode.EXCLUSIVE, OperandId.RDX);
+  static @Nullable SeptOperand lockWhileBuilding(Seamcall call, SeptRules rules) {
+    Td td = lockTdWhileBuilding(call);
+    return td != null && isGpaAndLevel(call, td, rules, call.in().rcx)
+        ? walk(call, td, call.in().rcx)
+        : null;
+  }
+
+  /** The same for the 256 bytes at the GPA in RCX: finds the 4K entry that has them. */
+  static @Nullable SeptOperand lockChunkWhileBuilding(Seamcall call) {
+    Td td = lockTdWhileBuilding(call);
+    return td != null && isAddress(call, td, CHUNK)
+        ? walk(call, td, call.in().rcx & -SeptEntry.bytes(0))
+        : null;
+  }
+
+  /**
+   * Locks a debug TD, OP_STATE, tree and entry, for the 8 bytes at the GPA in RCX: finds the leaf,
+   * of whatever size, that maps them; null if the call is refused.
+   */
+  static @Nullable SeptOperand lockLeafOfDebugTd(Seamcall call) {
+    Td td = lockTd(call, call.in().rdx);
     if (td == null
-        || !call.opStateUnderTdr(td, ImmutableSet.of(OpState.INITIALIZED))
-        || !isGpaAndLevel(call, td, rules, gpaAndLevel)) {
+        || !call.require(td.params().isDebug(), TdxStatus.TDX_TD_NON_DEBUG)
+        || !isAddress(call, td, WORD)
+        || !call.lock(td.treeLock(), LockMode.SHARED, OperandId.SEPT_TREE)) {
       return null;
     }
-    return walk(call, td, gpaAndLevel);
+    SeptSlot slot = td.sept().walk(call.in().rcx, 0);
+    SeptOperand operand = new SeptOperand(call, td, slot);
+    if (slot.level() > 0 && !slot.state().isLeaf()) {
+      operand.refuseWithEntry(TdxStatus.TDX_EPT_WALK_FAILED);
+      return null;
+    }
+    return operand.lockEntry() ? operand : null;
   }
 
   Td td() {
@@ -115,12 +140,66 @@ final class SeptOperand {
     call.out().rdx = SeptEntry.levelAndState(entry, level());
   }
 
+  /** Refuses, with the operands as they were, if an event stops a call that is interruptible. */
+  boolean uninterrupted() {
+    boolean interrupted = call.isInterrupted();
+    boolean yields =
+        !call.module().config().enhancedDemoteInterruptibility() && td.treeLock().hasHostPriority();
+    if (!interrupted && !yields) {
+      return true;
+    }
+    call.out().rcx = call.in().rcx;
+    call.out().rdx = call.in().rdx;
+    return call.refuse(
+        interrupted ? TdxStatus.TDX_INTERRUPTED_RESTARTABLE : TdxStatus.TDX_INTERRUPTED_BUSY);
+  }
+
+  /** Refuses unless the PAMT entry of what the entry names can be had; an implicit access. */
+  boolean lockPamtEntry() {
+    return call.lock(pamtEntry(), LockMode.EXCLUSIVE, OperandId.RCX);
+  }
+
+  /**
+   * Notes that the mapping ends or is resized: no vCPU that is inside may have entered before it
+   * was blocked (I18). To be called while the entry is as it was.
+   */
+  void retire() {
+    if (needsTlbTracking()) {
+      boolean blocked = slot.state().isBlocked();
+      td.epochs().retire(blocked ? pamtEntry().blockingEpoch() : td.epochs().current());
+    }
+  }
+
   private boolean lockEntry() {
+    if (call.isContended(OperandId.SEPT_ENTRY)) {
+      slot.refuseHost();
+      return refuseWithEntry(TdxStatus.TDX_OPERAND_BUSY);
+    }
     if (!slot.tryLockByHost()) {
       return refuseWithEntry(TdxStatus.TDX_OPERAND_BUSY);
     }
     call.holdUntilEnd(slot::unlock);
     return true;
+  }
+
+  private static @Nullable Td lockTd(Seamcall call, long tdrHpa) {
+    clearOutputs(call);
+    Td td = TdOperand.lock(call, tdrHpa, LockMode.SHARED, OperandId.RDX);
+    return td != null && call.opState(td, OpState.WITH_MEMORY) ? td : null;
+  }
+
+  private static @Nullable Td lockTdWhileBuilding(Seamcall call) {
+    clearOutputs(call);
+    Td td = TdOperand.lock(call, call.in().rdx, LockMode.EXCLUSIVE, OperandId.RDX);
+    return td != null && call.opStateUnderTdr(td, ImmutableSet.of(OpState.INITIALIZED)) ? td : null;
+  }
+
+  private static boolean isAddress(Seamcall call, Td td, long alignment) {
+    long gpa = call.in().rcx;
+    return call.require(
+        (gpa & alignment - 1) == 0 && td.isPrivate(gpa),
+        TdxStatus.TDX_OPERAND_INVALID,
+        OperandId.RCX);
   }
 
   private static void clearOutputs(Seamcall call) {

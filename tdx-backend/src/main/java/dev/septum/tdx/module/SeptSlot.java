@@ -46,6 +46,16 @@ record SeptSlot(EntryTable table, int index, int level, long gpa) {
     }
   }
 
+  /** Sets TDHP, as a host does that finds the entry locked. */
+  void refuseHost() {
+    for (; ; ) {
+      long seen = entry();
+      if (table.compareAndExchange(index, seen, seen | SeptEntry.HOST_PRIORITY) == seen) {
+        return;
+      }
+    }
+  }
+
   /** Locks the entry for the guest, unless it is taken or a host wants it. */
   GuestLock tryLockByGuest() {
     for (; ; ) {

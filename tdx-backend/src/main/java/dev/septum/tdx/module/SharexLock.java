@@ -33,6 +33,11 @@ final class SharexLock implements TryLock {
   }
 
   @Override
+  public void refuse() {
+    // Nobody can see who did not get a plain lock.
+  }
+
+  @Override
   public void unlock(LockMode mode) {
     word.addAndGet(mode == LockMode.EXCLUSIVE ? -EXCLUSIVE : -ONE_READER);
   }

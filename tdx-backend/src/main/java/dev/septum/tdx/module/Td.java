@@ -34,6 +34,14 @@ final class Td {
   private final SharedWord childCount;
   private final SharedWord vcpus;
   private final SharedWord associatedVcpus;
+  private final MappingDigest mapping;
+  private final TdControls controls;
+
+  /** TDR.FATAL: not 0 once the TD is beyond help. */
+  final SharedWord fatal;
+
+  /** How many pages PAGE.RECLAIM took (for I20). */
+  final SharedWord reclaimed;
 
   Lifecycle lifecycle = Lifecycle.HKID_ASSIGNED;
   OpState opState = OpState.UNINITIALIZED;
@@ -52,12 +60,17 @@ final class Td {
     childCount = kernel.word(0);
     vcpus = kernel.word(0);
     associatedVcpus = kernel.word(0);
+    mapping = new MappingDigest(kernel);
+    controls = new TdControls(kernel);
+    fatal = kernel.word(0);
+    reclaimed = kernel.word(0);
   }
 
   /** MNG.INIT: the TD gets its parameters, its S-EPT and its first epoch. */
   void initialize(TdParams newParams, SeptPages pages) {
     params = newParams;
     sept = new SecureEpt(pages, tdcx.get(ROOT_PAGE), newParams.gpaw() ? 4 : 3);
+    controls.initialize(newParams);
     epochs.start();
     opState = OpState.INITIALIZED;
   }
@@ -95,6 +108,16 @@ final class Td {
     return epochs;
   }
 
+  /** Which page is where, as adding and removing pages left it. */
+  MappingDigest mapping() {
+    return mapping;
+  }
+
+  /** TD_CTLS. */
+  TdControls controls() {
+    return controls;
+  }
+
   /** TDR.CHLDCNT: pages owned, in 4K units, without the TDR. */
   SharedWord childCount() {
     return childCount;
@@ -118,5 +141,13 @@ final class Td {
   /** Whether {@code gpa} is private and within the TD's GPA width. */
   boolean isPrivate(long gpa) {
     return gpa >= 0 && gpa < sharedBit();
+  }
+
+  /** Whether a guest may name the page at {@code gpa} in a TDCALL that takes these levels. */
+  boolean isPageOf(long gpa, int level, int highestLevel) {
+    return level >= 0
+        && level <= highestLevel
+        && (gpa & SeptEntry.bytes(level) - 1) == 0
+        && isPrivate(gpa);
   }
 }

@@ -78,6 +78,7 @@ final class TdBuildLeafs {
     if (td != null
         && call.opStateUnderTdr(td, INITIALIZED)
         && call.require(td.vcpus().get() > 0, TdxStatus.TDX_NO_VCPUS)) {
+      td.measurement.finish();
       td.opState = OpState.RUNNABLE;
     }
   }

@@ -1,5 +1,8 @@
 package dev.septum.tdx.module;
 
+import com.google.common.base.Verify;
+import org.jspecify.annotations.Nullable;
+
 /** What VP.ENTER's registers say about why the vCPU left the TD. */
 final class TdExit {
 
@@ -9,14 +12,16 @@ final class TdExit {
   private static final int EEQ_ACCEPT = 1;
   private static final int EEQ_PENDING_EPT_VIOLATION = 6;
 
+  private static final int EEQ_ATTR_WR = 5;
   private static final int EXTERNAL_INTERRUPT = 1;
-  private static final int EPT_VIOLATION = 48;
+  static final int EPT_VIOLATION = 48;
   private static final int TDCALL = 77;
 
-  /** The GPRs that a VMCALL exposes here: R10 to R15. */
-  private static final long VMCALL_MASK = 0xFC00;
+  /** What RCX, RDX and R8 say about an EPT violation. */
+  record Violation(long gpa, long qualification, long extendedQualification) {}
 
   private final SeamRegs out;
+  private @Nullable Violation violation;
 
   TdExit(SeamRegs out) {
     this.out = out;
@@ -43,6 +48,42 @@ final class TdExit {
 
   /** An ACCEPT that needs the host first; {@code entry} is what it met at {@code metLevel}. */
   void acceptEptViolation(long gpa, int requestedLevel, int metLevel, long entry) {
+    tdcallEptViolation(EEQ_ACCEPT, gpa, requestedLevel, metLevel, entry);
+  }
+
+  /** An ATTR.WR that needs the host first. */
+  void attrWriteEptViolation(long gpa, int requestedLevel, int metLevel, long entry) {
+    tdcallEptViolation(EEQ_ATTR_WR, gpa, requestedLevel, metLevel, entry);
+  }
+
+  void vmcall(PendingVmcall vmcall) {
+    begin(TDCALL);
+    vmcall.expose(out);
+    out.rcx = vmcall.mask();
+  }
+
+  /** A guest stood back for hosts for too long. */
+  void hostPriorityTimeout() {
+    begin(TdxStatus.TDX_HOST_PRIORITY_BUSY_TIMEOUT);
+  }
+
+  /** Repeats a violation. */
+  void eptViolation(Violation repeated) {
+    eptViolation(repeated.gpa(), repeated.qualification(), repeated.extendedQualification());
+  }
+
+  /** The EPT violation that this exit is. */
+  Violation violation() {
+    return Verify.verifyNotNull(violation);
+  }
+
+  /** The exit qualification of an access that met this entry. */
+  static long qualification(AccessKind kind, SeptSlot slot) {
+    return kind.qualification() | SeptEntry.permissionsInQualification(slot.entry());
+  }
+
+  private void tdcallEptViolation(
+      int type, long gpa, int requestedLevel, int metLevel, long entry) {
     SeptState state = SeptState.of(entry);
     long info =
         requestedLevel
@@ -51,26 +92,11 @@ final class TdExit {
             | (state.isLeaf() ? 1L << 14 : 0);
     long qualification =
         AccessKind.WRITE.qualification() | SeptEntry.permissionsInQualification(entry);
-    eptViolation(pageOf(gpa), qualification, info << 32 | EEQ_ACCEPT);
-  }
-
-  void vmcall(GuestInstruction.Vmcall vmcall) {
-    begin(TDCALL);
-    out.rcx = VMCALL_MASK;
-    out.r10 = vmcall.r10();
-    out.r11 = vmcall.r11();
-    out.r12 = vmcall.r12();
-    out.r13 = vmcall.r13();
-    out.r14 = vmcall.r14();
-    out.r15 = vmcall.r15();
-  }
-
-  /** The exit qualification of an access that met this entry. */
-  static long qualification(AccessKind kind, SeptSlot slot) {
-    return kind.qualification() | SeptEntry.permissionsInQualification(slot.entry());
+    eptViolation(pageOf(gpa), qualification, info << 32 | type);
   }
 
   private void eptViolation(long gpa, long qualification, long extendedQualification) {
+    violation = new Violation(gpa, qualification, extendedQualification);
     begin(EPT_VIOLATION);
     out.rcx = qualification;
     out.rdx = extendedQualification;
@@ -78,7 +104,7 @@ final class TdExit {
   }
 
   /** Sets the exit reason and clears the rest; RBP is the host's own (NO_RBP_MOD). */
-  private void begin(int reason) {
+  private void begin(long reason) {
     SeamRegs blank = new SeamRegs();
     blank.rbp = out.rbp;
     blank.rax = reason;

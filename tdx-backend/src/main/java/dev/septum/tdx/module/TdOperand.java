@@ -44,8 +44,9 @@ final class TdOperand {
   }
 
   private static boolean hasKeys(Seamcall call, Td td) {
-    return call.require(
-        td.lifecycle == Lifecycle.KEYS_CONFIGURED, TdxStatus.TDX_TD_KEYS_NOT_CONFIGURED);
+    return call.require(td.fatal.get() == 0, TdxStatus.TDX_TD_FATAL)
+        && call.require(
+            td.lifecycle == Lifecycle.KEYS_CONFIGURED, TdxStatus.TDX_TD_KEYS_NOT_CONFIGURED);
   }
 
   private static boolean hasTdcs(Seamcall call, Td td) {

@@ -35,7 +35,7 @@ final class TdTeardownLeafs {
         || !call.require(module.keys().hasFlushed(), TdxStatus.TDX_NO_HKID_READY_TO_WBCACHE)) {
       return;
     }
-    module.cacheWritebackStarted = resume == 0 && call.processor().isInterruptPending();
+    module.cacheWritebackStarted = resume == 0 && call.isInterrupted();
     if (module.cacheWritebackStarted) {
       call.refuse(TdxStatus.TDX_INTERRUPTED_RESUMABLE);
     } else {
@@ -54,6 +54,11 @@ final class TdTeardownLeafs {
       td.lifecycle = Lifecycle.TEARDOWN;
       keys.free(td.hkid());
     }
+  }
+
+  /** TDH.MNG.KEY.RECLAIMID: does nothing, successfully; old hosts call it. */
+  static void mngKeyReclaimid(Seamcall call) {
+    call.refuse(TdxStatus.TDX_SUCCESS);
   }
 
   /** TDH.PHYMEM.PAGE.RECLAIM of the page at RCX, whose TD is in TEARDOWN. */
@@ -79,6 +84,7 @@ final class TdTeardownLeafs {
     forget(call.module(), hpa);
     if (!isTdr) {
       td.childCount().addAndGet(-SeptEntry.pages(entry.level()));
+      td.reclaimed.addAndGet(1);
     }
     call.out().r9 = RemovalHint.of(call.module().pamt().free(entry, hpa));
   }

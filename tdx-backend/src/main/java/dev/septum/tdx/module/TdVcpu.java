@@ -17,20 +17,26 @@ final class TdVcpu {
   /** The most pages: three more for each of three nested VMs. */
   static final int MAX_TDVPS_PAGES = 15;
 
+  private static final int NOBODY = -1;
+
   private final Td td;
   private final SharedWord running;
+  private final SharedWord epoch;
+  private int processor = NOBODY;
 
   VcpuState state = VcpuState.UNINITIALIZED;
   int pages = 1;
-  boolean associated;
   final ZeroStepGuard zeroSteps = new ZeroStepGuard();
+  final HostPriorityBackOff backOff = new HostPriorityBackOff();
+  final VeInfoArea veInfo = new VeInfoArea();
 
   /** The VMCALL that the host is working on: it retires at the next entry. */
-  GuestInstruction.@Nullable Vmcall pendingVmcall;
+  @Nullable PendingVmcall pendingVmcall;
 
   TdVcpu(Kernel kernel, Td td) {
     this.td = td;
     running = kernel.word(0);
+    epoch = kernel.word(0);
   }
 
   Td td() {
@@ -50,17 +56,30 @@ final class TdVcpu {
     return running.get() != 0;
   }
 
-  /** Remembers that a processor may cache this vCPU's state. */
-  void associate() {
-    if (!associated) {
-      associated = true;
+  /** VCPU_EPOCH: the TD's epoch when the vCPU entered last. */
+  SharedWord epoch() {
+    return epoch;
+  }
+
+  boolean isAssociated() {
+    return processor != NOBODY;
+  }
+
+  boolean isAssociatedWith(int number) {
+    return processor == number;
+  }
+
+  /** Remembers that this processor may cache the vCPU's state. */
+  void associate(int number) {
+    if (!isAssociated()) {
+      processor = number;
       td.associatedVcpus().addAndGet(1);
     }
   }
 
   /** VP.FLUSH: no processor caches this vCPU's state. */
   void disassociate() {
-    associated = false;
+    processor = NOBODY;
     td.associatedVcpus().addAndGet(-1);
   }
 }

@@ -1,13 +1,14 @@
 package dev.septum.tdx.module;
 
+import com.google.common.collect.ImmutableList;
 import com.google.common.collect.Maps;
 import dev.septum.kernel.Kernel;
+import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
 
 /**
- * A TDX module that is loaded and READY, with all memory in one initialised TDMR.
+ * A TDX module as a SEAMCALL target.
  *
  * <p>{@link #seamcall} may be called from any number of threads, each standing for a logical
  * processor. On any status but success nothing has changed, except HOST_PRIORITY flags and the
@@ -15,19 +16,26 @@ import java.util.concurrent.ConcurrentHashMap;
  */
 public final class TdxModule {
 
-  private static final long RESERVED_RAX = 0xFFFFFFFFFF000000L;
-
   private final ModuleState state;
   private final SeamcallInjector injector = new SeamcallInjector();
   private final ConcurrentHashMap<SeamcallLeaf, Long> calls = new ConcurrentHashMap<>();
 
+  private TdxModule(ModuleState state) {
+    this.state = state;
+  }
+
   /**
-   * A module for a machine with this much memory.
+   * A module that is READY, with all memory in one initialised TDMR.
    *
    * @param memoryBytes the TDMR's size, rounded up to whole GiB
    */
   public TdxModule(Kernel kernel, TdxModuleConfig config, long memoryBytes) {
-    state = new ModuleState(kernel, config, memoryBytes);
+    this(ModuleState.ready(kernel, config, memoryBytes));
+  }
+
+  /** A module that was just loaded on this machine: the host brings it up by SEAMCALLs. */
+  public static TdxModule loaded(Kernel kernel, TdxModuleConfig config, Platform platform) {
+    return new TdxModule(new ModuleState(kernel, config, platform));
   }
 
   /** Executes the SEAMCALL in {@code regs} on a processor without interrupts. */
@@ -37,23 +45,23 @@ public final class TdxModule {
 
   /** Executes the SEAMCALL in {@code regs}; the results replace the operands. */
   public void seamcall(SeamRegs regs, LogicalProcessor processor) {
-    Optional<SeamcallLeaf> leaf = leafOf(regs.rax);
-    if (leaf.isEmpty()) {
-      regs.rax = TdxStatus.TDX_OPERAND_INVALID | OperandId.RAX;
+    SeamcallLeaf leaf = Dispatcher.leafOf(regs, state.bringUp());
+    if (leaf == null) {
       return;
     }
-    calls.merge(leaf.get(), 1L, Long::sum);
-    Long injected = injector.statusFor(leaf.get());
-    if (injected != null) {
-      regs.rax = injected;
+    long number = calls.merge(leaf, 1L, Long::sum);
+    Injected injected = injector.arrangedFor(leaf, number, regs);
+    Long status = injected.status();
+    if (status != null) {
+      regs.rax = status;
       return;
     }
-    try (Seamcall call = new Seamcall(state, regs, processor)) {
-      LeafTable.run(leaf.get(), call);
+    try (Seamcall call = new Seamcall(state, regs, processor, injected)) {
+      LeafTable.run(leaf, call);
     }
   }
 
-  /** Makes SEAMCALLs fail. */
+  /** Disturbs SEAMCALLs. */
   public SeamcallInjector injector() {
     return injector;
   }
@@ -68,12 +76,27 @@ public final class TdxModule {
     state.paramPages.put(hpa, params);
   }
 
+  /** What the host left in the TDMR_INFO at this address. */
+  public void writeTdmrInfo(long hpa, TdmrInfo info) {
+    state.tdmrInfos.put(hpa, info);
+  }
+
+  /** The list of pointers to TDMR_INFOs that the host left at this address. */
+  public void writeTdmrList(long hpa, List<Long> infos) {
+    state.tdmrLists.put(hpa, ImmutableList.copyOf(infos));
+  }
+
+  /** The emulator's own: a fatal error, such as a machine check, hits the TD with this TDR. */
+  public void breakTd(long tdrHpa) {
+    state.td(tdrHpa).fatal.set(1);
+  }
+
   /** The module's inside, for checkers and tests; KVM's side never uses it. */
   public TdxModuleView view() {
     return new TdxModuleView(state);
   }
 
-  /** How many SEAMCALLs of this leaf there have been, injected failures among them. */
+  /** How many SEAMCALLs of this leaf there have been, disturbed ones among them. */
   public long callsOf(SeamcallLeaf leaf) {
     return calls.getOrDefault(leaf, 0L);
   }
@@ -91,13 +114,5 @@ public final class TdxModule {
   /** Everything the module remembers, for tests that break it. */
   ModuleState state() {
     return state;
-  }
-
-  /** The leaf that RAX asks for; empty if it has reserved bits, or names what does not exist. */
-  private static Optional<SeamcallLeaf> leafOf(long rax) {
-    int version = (int) (rax >>> 16) & 0xFF;
-    return (rax & RESERVED_RAX) == 0
-        ? SeamcallLeaf.of((int) rax & 0xFFFF).filter(leaf -> version <= leaf.highestVersion())
-        : Optional.empty();
   }
 }

@@ -5,14 +5,15 @@ import static com.google.common.base.Preconditions.checkArgument;
 /**
  * The module's version, features and platform.
  *
- * @param dynamicPamt whether SYS.CONFIG was called with R8 bit 16
+ * @param dynamicPamt whether Dynamic PAMT is offered; a module that starts READY has it enabled
  * @param enhancedDemoteInterruptibility whether DEMOTE of an unpartitioned TD ignores interrupts
  *     (since 1.5.28); without it the module behaves as 1.5.25 there
  * @param nonBlockingResize whether DEMOTE takes an unblocked leaf, without TLB tracking
  * @param fiveLevel whether a TD may have 52-bit GPAs
  * @param hkidShift the lowest physical address bit that carries the HKID; below it is the address
- * @param globalHkid the module's own HKID, which no TD can have; KeyID 0 is the only shared one
- * @param version the module's version, for reports
+ * @param globalHkid the module's own HKID, which no TD can have, in a module that starts READY;
+ *     KeyID 0 is the only shared one
+ * @param release the version whose behaviour this is, where no other component says otherwise
  */
 public record TdxModuleConfig(
     boolean dynamicPamt,
@@ -21,7 +22,7 @@ public record TdxModuleConfig(
     boolean fiveLevel,
     int hkidShift,
     int globalHkid,
-    String version) {
+    ModuleVersion release) {
 
   /** TDX_FEATURES0 bit 35, as {@code NON_BLOCKING_RESIZE}. No public source gives its number. */
   public static final int FEATURE_NON_BLOCKING_RESIZE = 35;
@@ -38,7 +39,7 @@ public record TdxModuleConfig(
   private static final long BASE_FEATURES = 1L << 4 | 1L << 10 | 1L << 16 | 1L << 18;
 
   public TdxModuleConfig {
-    checkArgument(hkidShift >= 40 && hkidShift <= 48, "HKID field at bit %s", hkidShift);
+    checkArgument(hkidShift >= 40 && hkidShift < 52, "HKID field at bit %s", hkidShift);
     checkArgument(
         globalHkid > 0 && globalHkid < 1 << (52 - hkidShift),
         "global HKID %s is not private",
@@ -47,7 +48,7 @@ public record TdxModuleConfig(
 
   /** A 1.5.28 module with Dynamic PAMT, on a machine with 128 HKIDs. */
   public static TdxModuleConfig defaults() {
-    return new TdxModuleConfig(true, true, false, true, 45, 127, "1.5.28");
+    return new TdxModuleConfig(true, true, false, true, 45, 127, ModuleVersion.V1_5_28);
   }
 
   /** The same with static or Dynamic PAMT. */
@@ -59,13 +60,13 @@ public record TdxModuleConfig(
         fiveLevel,
         hkidShift,
         globalHkid,
-        version);
+        release);
   }
 
   /** The same with or without {@code ENHANCED_DEMOTE_INTERRUPTIBILITY}. */
   public TdxModuleConfig withEnhancedDemoteInterruptibility(boolean value) {
     return new TdxModuleConfig(
-        dynamicPamt, value, nonBlockingResize, fiveLevel, hkidShift, globalHkid, version);
+        dynamicPamt, value, nonBlockingResize, fiveLevel, hkidShift, globalHkid, release);
   }
 
   /** The same with or without {@code NON_BLOCKING_RESIZE}. */
@@ -77,7 +78,7 @@ public record TdxModuleConfig(
         fiveLevel,
         hkidShift,
         globalHkid,
-        version);
+        release);
   }
 
   /** The same with or without TDs of 52-bit GPAs. */
@@ -89,19 +90,36 @@ public record TdxModuleConfig(
         value,
         hkidShift,
         globalHkid,
-        version);
+        release);
   }
 
-  /** The same under another version. */
-  public TdxModuleConfig withVersion(String value) {
+  /** The same as another version does it, and with the features that came with that version. */
+  public TdxModuleConfig withRelease(ModuleVersion value) {
     return new TdxModuleConfig(
         dynamicPamt,
-        enhancedDemoteInterruptibility,
+        value.demotesInSpiteOfEvents(),
         nonBlockingResize,
         fiveLevel,
         hkidShift,
         globalHkid,
         value);
+  }
+
+  /** The same with the HKID from this physical address bit on. */
+  public TdxModuleConfig withHkidShift(int value) {
+    return new TdxModuleConfig(
+        dynamicPamt,
+        enhancedDemoteInterruptibility,
+        nonBlockingResize,
+        fiveLevel,
+        value,
+        Math.min(globalHkid, (1 << (52 - value)) - 1),
+        release);
+  }
+
+  /** The module's version, for reports. */
+  public String version() {
+    return release.label();
   }
 
   /** The metadata field TDX_FEATURES0. */
@@ -110,6 +128,11 @@ public record TdxModuleConfig(
         | bit(FEATURE_DYNAMIC_PAMT, dynamicPamt)
         | bit(FEATURE_ENHANCED_DEMOTE_INTERRUPTIBILITY, enhancedDemoteInterruptibility)
         | bit(FEATURE_NON_BLOCKING_RESIZE, nonBlockingResize);
+  }
+
+  /** Whether a page's address leaves room beside it in a PAMT entry, as Dynamic PAMT needs. */
+  boolean fitsDynamicPamt() {
+    return hkidShift <= 48;
   }
 
   /** Whether {@code hpa} is a 52-bit address without HKID bits. */

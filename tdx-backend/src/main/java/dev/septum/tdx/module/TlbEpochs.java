@@ -16,10 +16,14 @@ final class TlbEpochs {
 
   private final SharexLock lock;
   private final SharedWord word;
+  private final SharedWord advances;
+  private final SharedWord retired;
 
   TlbEpochs(Kernel kernel) {
     lock = new SharexLock(kernel);
     word = kernel.word(0);
+    advances = kernel.word(0);
+    retired = kernel.word(0);
   }
 
   /** EPOCH_LOCK. */
@@ -64,6 +68,7 @@ final class TlbEpochs {
         return false;
       }
       if (word.compareAndSet(seen, seen + ONE_EPOCH)) {
+        advances.addAndGet(1);
         return true;
       }
     }
@@ -77,6 +82,24 @@ final class TlbEpochs {
       return false;
     }
     return blockingEpoch < previous || running(seen, previous) == 0;
+  }
+
+  /** Remembers that a mapping is gone that was blocked in {@code epoch} (for I18). */
+  void retire(long epoch) {
+    long seen = retired.get();
+    while (seen < epoch && !retired.compareAndSet(seen, epoch)) {
+      seen = retired.get();
+    }
+  }
+
+  /** The last epoch in which something was blocked that is gone by now. */
+  long retired() {
+    return retired.get();
+  }
+
+  /** How many epochs were started by MEM.TRACK (for I19). */
+  long advances() {
+    return advances.get();
   }
 
   /** REFCOUNT of this epoch's parity. */

@@ -8,6 +8,9 @@ interface TryLock {
   /** Takes the lock on behalf of a SEAMCALL, if it can be had. */
   boolean tryLock(LockMode mode);
 
+  /** Leaves behind what a SEAMCALL leaves that did not get the lock. */
+  void refuse();
+
   /** Gives back what {@link #tryLock} took. */
   void unlock(LockMode mode);
 }

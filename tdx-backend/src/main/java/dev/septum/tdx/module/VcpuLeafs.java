@@ -41,20 +41,22 @@ final class VcpuLeafs {
 
   /** TDH.VP.INIT of the vCPU in RCX; version 1 has its x2APIC id in R8. */
   static void vpInit(Seamcall call) {
-    TdVcpu vcpu = lockUninitialized(call, call.in().rcx, OperandId.RCX);
+    TdVcpu vcpu = call.isVersion(1) ? lockUninitialized(call, call.in().rcx, OperandId.RCX) : null;
     if (vcpu == null
         || !call.require(vcpu.pages >= TdVcpu.TDVPS_PAGES, TdxStatus.TDX_TDCX_NUM_INCORRECT)
         || !claimNumber(call, vcpu.td())) {
       return;
     }
     vcpu.state = VcpuState.READY;
-    vcpu.associate();
+    vcpu.associate(call.processor().number());
   }
 
-  /** TDH.VP.FLUSH of the vCPU in RCX: no processor caches its state any more. */
+  /** TDH.VP.FLUSH of the vCPU in RCX: this processor caches its state no more. */
   static void vpFlush(Seamcall call) {
     TdVcpu vcpu = TdOperand.lockAnyVcpu(call, call.in().rcx, LockMode.EXCLUSIVE, OperandId.RCX);
-    if (vcpu != null && call.require(vcpu.associated, TdxStatus.TDX_VCPU_NOT_ASSOCIATED)) {
+    if (vcpu != null
+        && call.require(
+            vcpu.isAssociatedWith(call.processor().number()), TdxStatus.TDX_VCPU_NOT_ASSOCIATED)) {
       vcpu.disassociate();
     }
   }

@@ -19,11 +19,10 @@ final class VpEnter {
   static void run(Seamcall call) {
     long rcx = call.in().rcx;
     TdVcpu vcpu = TdOperand.lockVcpu(call, rcx & ~FLAGS, LockMode.SHARED, OperandId.RCX);
-    if (vcpu == null || !isRunnable(call, vcpu) || !claim(call, vcpu)) {
-      return;
-    }
-    vcpu.associate();
-    if (letPassZeroSteps(call, vcpu)) {
+    if (vcpu != null
+        && isRunnable(call, vcpu)
+        && claim(call, vcpu)
+        && isFreeOfZeroSteps(call, vcpu)) {
       runInEpoch(call, vcpu, rcx & HPA);
     }
   }
@@ -31,8 +30,8 @@ final class VpEnter {
   /** Checks OP_STATE and vCPU state; OP_STATE is locked no longer than that. */
   private static boolean isRunnable(Seamcall call, TdVcpu vcpu) {
     HostPriorityLock lock = vcpu.td().opStateLock();
-    if (!lock.tryLock(LockMode.SHARED)) {
-      return call.refuse(TdxStatus.TDX_OPERAND_BUSY, OperandId.OP_STATE);
+    if (!call.lockBriefly(lock, LockMode.SHARED, OperandId.OP_STATE)) {
+      return false;
     }
     boolean runnable =
         call.opStateUnderTdr(vcpu.td(), RUNNABLE)
@@ -44,35 +43,44 @@ final class VpEnter {
     return runnable;
   }
 
+  /** Refuses a vCPU that is inside already, or whose state another processor may cache. */
   private static boolean claim(Seamcall call, TdVcpu vcpu) {
     if (!vcpu.tryStartRunning()) {
       return call.refuse(TdxStatus.TDX_VCPU_ASSOCIATED);
     }
     call.holdUntilEnd(vcpu::stopRunning);
-    return true;
+    return call.require(
+        !vcpu.isAssociated() || vcpu.isAssociatedWith(call.processor().number()),
+        TdxStatus.TDX_VCPU_ASSOCIATED);
   }
 
   /** After many faults at one RIP the entry looks at the S-EPT, which needs the tree. */
-  private static boolean letPassZeroSteps(Seamcall call, TdVcpu vcpu) {
+  private static boolean isFreeOfZeroSteps(Seamcall call, TdVcpu vcpu) {
     if (!vcpu.zeroSteps.isArmed()) {
       return true;
     }
     HostPriorityLock tree = vcpu.td().treeLock();
-    if (!tree.tryLock(LockMode.SHARED)) {
-      return call.refuse(TdxStatus.TDX_OPERAND_BUSY, OperandId.SEPT_TREE);
+    if (!call.lockBriefly(tree, LockMode.SHARED, OperandId.SEPT_TREE)) {
+      return false;
     }
+    TdExit.Violation repeated = vcpu.zeroSteps.repeated(vcpu.td().sept());
     tree.unlock(LockMode.SHARED);
-    return true;
+    if (repeated == null) {
+      return true;
+    }
+    new TdExit(call.out()).eptViolation(repeated);
+    return false;
   }
 
   private static void runInEpoch(Seamcall call, TdVcpu vcpu, long tdvprHpa) {
     TlbEpochs epochs = vcpu.td().epochs();
-    if (!epochs.lock().tryLock(LockMode.SHARED)) {
-      call.refuse(TdxStatus.TDX_OPERAND_BUSY, OperandId.TD_EPOCH);
+    if (!call.lockBriefly(epochs.lock(), LockMode.SHARED, OperandId.TD_EPOCH)) {
       return;
     }
     long epoch = epochs.enter();
+    vcpu.epoch().set(epoch);
     epochs.lock().unlock(LockMode.SHARED);
+    vcpu.associate(call.processor().number());
     try {
       guestRun(call, vcpu, tdvprHpa).untilExit(call.in());
     } finally {
@@ -86,6 +94,6 @@ final class VpEnter {
       throw new IllegalStateException(
           "no guest is attached to TDVPR 0x" + Long.toHexString(tdvprHpa));
     }
-    return new GuestRun(vcpu, guest, call.processor(), new TdExit(call.out()));
+    return new GuestRun(call, vcpu, guest);
   }
 }

@@ -3,6 +3,7 @@ package dev.septum.tdx.module;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.septum.kernel.Kernel;
+import dev.septum.kernel.KernelThread;
 import dev.septum.kernel.LockMode;
 import org.junit.jupiter.api.Test;
 
@@ -26,7 +27,7 @@ final class ModuleInvariantsTest {
 
   @Test
   void i1_assignedPageWithBitmapBit() {
-    pamt.bitmap().trySet(td.tdr);
+    pamt.bitmap(td.tdr).trySet(td.tdr);
     assertAlarm("I1: the page at %x is in use and a PAMT page".formatted(td.tdr));
   }
 
@@ -141,13 +142,13 @@ final class ModuleInvariantsTest {
   @Test
   void i10_pairPageWithoutBit() {
     long page = pamt.entry(td.tdr, 1).pairPage(0);
-    pamt.bitmap().clear(page);
+    pamt.bitmap(page).clear(page);
     assertAlarm("I10: the PAMT page at %x has no bit in the bitmap".formatted(page));
   }
 
   @Test
   void i10_bitWithoutPair() {
-    pamt.bitmap().trySet(0);
+    pamt.bitmap(0).trySet(0);
     assertAlarm("I10: the bitmap has 3 PAMT pages, the page pairs have 2");
   }
 
@@ -160,7 +161,7 @@ final class ModuleInvariantsTest {
 
   @Test
   void i11_pamtPageInsideLargePage() {
-    pamt.bitmap().trySet(hpa);
+    pamt.bitmap(hpa).trySet(hpa);
     assertAlarm("I11: the 2M page at %x has PAMT pages inside".formatted(hpa));
   }
 
@@ -217,6 +218,149 @@ final class ModuleInvariantsTest {
         .containsExactly(
             "I15: the level 2 PAMT entry at 0 is locked between calls",
             "I15: the level 0 PAMT entry at %x is locked between calls".formatted(free));
+  }
+
+  @Test
+  void i6_entryThatNamesAFreePage() {
+    pamt.entry(inside.sept().walk(GPA, 2).hpa(), 0).free();
+    assertAlarm(
+        "I6: a level 2 NL_MAPPED entry names a page that nobody owns at its size (GPA 40000000)");
+  }
+
+  @Test
+  void i16_splitPagesThatChangedPlaces() {
+    demote();
+    SeptSlot first = inside.sept().walk(GPA, 0);
+    SeptSlot second = inside.sept().walk(GPA + 4096, 0);
+    long entry = first.entry();
+    first.writeUnlocked(second.entry());
+    second.writeUnlocked(entry);
+    assertOnlyAlarm(
+        "I16: resizing changed which pages the S-EPT of TD %x maps where".formatted(td.tdr));
+  }
+
+  @Test
+  void i18_vcpuInsideThatEnteredBeforeTheBlocking() {
+    StickyProcessor processor = new StickyProcessor(Kernel.host());
+    KernelThread vcpu = td.enterAndStay(Kernel.host(), processor);
+    inside.epochs().retire(1);
+    assertOnlyAlarm(
+        "I18: a vCPU of TD %x entered in epoch 1, and a mapping of epoch 1 is gone"
+            .formatted(td.tdr));
+    processor.interrupt();
+    vcpu.join();
+    assertThat(module.view().violations()).isEmpty();
+  }
+
+  @Test
+  void i19_epochThatWentBack() {
+    assertThat(td.track()).isZero();
+    inside.epochs().start();
+    assertOnlyAlarm("I19: TD_EPOCH of TD %x is 1 after 1 times MEM.TRACK".formatted(td.tdr));
+  }
+
+  @Test
+  void i19_pageBlockedInTheFuture() {
+    assertThat(td.block(GPA, 1)).isZero();
+    pamt.entry(hpa, 1).setBlockingEpoch(2);
+    assertOnlyAlarm(
+        "I19: a level 1 PENDING_BLOCKED entry was blocked in an epoch to come (GPA 40000000)");
+  }
+
+  @Test
+  void i20_pagesWithoutKeys() {
+    inside.lifecycle = Lifecycle.HKID_ASSIGNED;
+    assertOnlyAlarm("I20: TD %x has pages, but no keys".formatted(td.tdr));
+  }
+
+  @Test
+  void i20_reclaimBeforeTeardown() {
+    inside.reclaimed.set(1);
+    assertOnlyAlarm("I20: pages of TD %x were reclaimed before its teardown".formatted(td.tdr));
+  }
+
+  @Test
+  void i20_measurementAfterFinalize() {
+    inside.measurement.pageAdded(GPA);
+    assertOnlyAlarm("I20: pages were added to TD %x after MR.FINALIZE".formatted(td.tdr));
+  }
+
+  @Test
+  void i20_hkidThatIsNotAsFarAsItsTd() {
+    module.state().keys().flushed(1);
+    assertOnlyAlarm(
+        "I20: HKID 1 is not as far as TD %x, which is KEYS_CONFIGURED".formatted(td.tdr));
+    inside.lifecycle = Lifecycle.BLOCKED;
+    assertThat(module.view().violations()).isEmpty();
+  }
+
+  @Test
+  void i21_mappedPageThatNobodyCleared() {
+    td.run(ScriptedGuest.accept(GPA, 1));
+    pamt.contents(hpa).clear(hpa + 4096);
+    assertOnlyAlarm(
+        "I21: a level 1 MAPPED entry shows the guest a page that nobody cleared (GPA 40000000)");
+    demote();
+    assertOnlyAlarm(
+        "I21: a level 0 MAPPED entry shows the guest a page that nobody cleared (GPA 40001000)");
+  }
+
+  @Test
+  void i21_pendingPageThatCanBeRead() {
+    slot().writeUnlocked(slot().entry() | 1);
+    assertAlarm(
+        "I21: a level 1 PENDING entry lets the guest read what it has not accepted (GPA 40000000)");
+  }
+
+  @Test
+  void i22_failedCallThatChangedSomething() {
+    SeamcallAudit audit =
+        new SeamcallAudit(
+            module.state(),
+            (regs, processor) -> {
+              module.seamcall(regs, processor);
+              regs.rax = TdxStatus.TDX_TD_FATAL;
+            });
+    SeamRegs block = SeamRegs.leaf(SeamcallLeaf.TDH_MEM_RANGE_BLOCK).rcx(GPA | 1).rdx(td.tdr);
+    audit.seamcall(block, LogicalProcessor.NONE);
+    assertThat(audit.violations())
+        .containsExactly(
+            "I22: TDH_MEM_RANGE_BLOCK ended with TDX_TD_FATAL (0xe000060400000000)"
+                + " and changed the PAMT, the S-EPT of TD %x".formatted(td.tdr));
+  }
+
+  @Test
+  void i22_coversEveryAreaOfTheModule() {
+    ModuleSnapshot before = ModuleSnapshot.of(module.state());
+    module.state().keys().flushed(9);
+    module.state().contents().write(hpa, 1);
+    inside.measurement.pageAdded(0);
+    module.state().vcpu(td.vcpu()).pages++;
+    module.state().bringUp().enter(SysState.SHUT_DOWN);
+    assertThat(before.differences(ModuleSnapshot.of(module.state())))
+        .containsExactlyInAnyOrder(
+            "the HKIDs",
+            "page contents",
+            "TD %x".formatted(td.tdr),
+            "vCPU %x".formatted(td.vcpu()),
+            "the module's state");
+  }
+
+  @Test
+  void moduleWithoutMemory_hasNoViolations() {
+    TdxModule loaded =
+        TdxModule.loaded(
+            Kernel.host(), TdxModuleConfig.defaults(), Platform.of(1, ModuleTestCase.GIB));
+    assertThat(loaded.view().violations()).isEmpty();
+  }
+
+  private void demote() {
+    td.blockAndTrack(GPA, 1);
+    assertThat(td.demote(GPA).rax).isZero();
+  }
+
+  private void assertOnlyAlarm(String sentence) {
+    assertThat(module.view().violations()).containsExactly(sentence);
   }
 
   @Test

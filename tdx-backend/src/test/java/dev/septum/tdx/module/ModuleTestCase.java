@@ -20,12 +20,12 @@ abstract class ModuleTestCase {
 
   ModuleTestCase(TdxModuleConfig config) {
     module = new TdxModule(kernel, config, GIB);
-    host = new TestHost(module);
+    host = new TestHost(module).audited();
   }
 
   @AfterEach
   void invariantsHold() {
-    assertThat(module.view().violations()).isEmpty();
+    assertThat(host.violations()).isEmpty();
   }
 
   static void assertStatus(long actual, long expected) {

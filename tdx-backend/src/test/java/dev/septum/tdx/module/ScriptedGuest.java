@@ -12,6 +12,10 @@ final class ScriptedGuest implements TdGuest, LogicalProcessor {
   final List<GuestOutcome> outcomes = new ArrayList<>();
   final List<Long> sharedPages = new ArrayList<>();
   SeamRegs exit = new SeamRegs();
+  boolean readsVeInfoAtOnce = true;
+  boolean nmi;
+  int number;
+  boolean interruptsEnabled = true;
 
   ScriptedGuest(GuestInstruction... instructions) {
     script.addAll(List.of(instructions));
@@ -38,6 +42,26 @@ final class ScriptedGuest implements TdGuest, LogicalProcessor {
   public void retired(GuestInstruction instruction, GuestOutcome outcome) {
     script.remove();
     outcomes.add(outcome);
+  }
+
+  @Override
+  public boolean readsVeInfoAtOnce() {
+    return readsVeInfoAtOnce;
+  }
+
+  @Override
+  public int number() {
+    return number;
+  }
+
+  @Override
+  public boolean isNmiPending() {
+    return nmi;
+  }
+
+  @Override
+  public boolean areInterruptsEnabled() {
+    return interruptsEnabled;
   }
 
   @Override

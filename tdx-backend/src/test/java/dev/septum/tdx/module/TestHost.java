@@ -16,6 +16,8 @@ final class TestHost {
   static final long NULL_PA = -1;
 
   private final TdxModule module;
+  private final SeamcallAudit audit;
+  private boolean audited;
   final List<Long> controlPages = new ArrayList<>();
   private long nextControlPage = MIB_2;
   private long nextPamtPage = 64L << 20;
@@ -24,16 +26,36 @@ final class TestHost {
 
   TestHost(TdxModule module) {
     this.module = module;
+    audit = new SeamcallAudit(module);
+  }
+
+  /** Every call from now on is looked at from all sides; for tests of one thread. */
+  TestHost audited() {
+    audited = true;
+    return this;
+  }
+
+  /** Other threads call, too, from now on. */
+  void shareModule() {
+    audited = false;
+  }
+
+  /** What is wrong with the module, and what was wrong with the calls that were audited. */
+  List<String> violations() {
+    return audit.violations();
   }
 
   /** Makes the call and returns its registers. */
   SeamRegs call(SeamRegs regs) {
-    module.seamcall(regs);
-    return regs;
+    return call(regs, LogicalProcessor.NONE);
   }
 
   SeamRegs call(SeamRegs regs, LogicalProcessor processor) {
-    module.seamcall(regs, processor);
+    if (audited) {
+      audit.seamcall(regs, processor);
+    } else {
+      module.seamcall(regs, processor);
+    }
     return regs;
   }
 

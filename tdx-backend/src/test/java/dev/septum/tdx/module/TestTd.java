@@ -101,6 +101,14 @@ final class TestTd {
     return host.call(demoteRegs(gpa));
   }
 
+  SeamRegs promoteRegs(long gpa, int level, int version) {
+    return SeamRegs.leaf(SeamcallLeaf.TDH_MEM_PAGE_PROMOTE, version).rcx(gpa | level).rdx(tdr);
+  }
+
+  SeamRegs promote(long gpa, int level, int version) {
+    return host.call(promoteRegs(gpa, level, version));
+  }
+
   /** Blocks and tracks a page with no vCPU inside. */
   void blockAndTrack(long gpa, int level) {
     host.mustCall(SeamcallLeaf.TDH_MEM_RANGE_BLOCK, gpa | level, tdr);
@@ -119,8 +127,7 @@ final class TestTd {
   SeamRegs enter(ScriptedGuest guest) {
     SeamRegs regs = SeamRegs.leaf(SeamcallLeaf.TDH_VP_ENTER).rcx(vcpu());
     guest.exit = regs;
-    module.seamcall(regs, guest);
-    return regs;
+    return host.call(regs, guest);
   }
 
   /** A vCPU that is inside the TD, on a thread of its own, until {@code processor} says so. */

@@ -101,6 +101,7 @@ final class TryLockTest extends ModuleTestCase {
 
   @Test
   void twoThreads_demotingNeighbours_bothSucceed() {
+    host.shareModule();
     td.augLarge(GPA + TestHost.MIB_2);
     td.blockAndTrack(GPA, 1);
     td.blockAndTrack(GPA + TestHost.MIB_2, 1);
@@ -117,6 +118,7 @@ final class TryLockTest extends ModuleTestCase {
 
   @Test
   void twoThreads_blockingAndReading_leaveOnlyBusy() {
+    host.shareModule();
     SharedWord surprises = kernel.word(0);
     KernelThread blocker =
         kernel.spawn(

@@ -115,6 +115,23 @@ final class WorkedExamplesTest extends ModuleTestCase {
   }
 
   @Test
+  void example10_promote_givesTableAndPairBack() {
+    td.blockAndTrack(GPA, 1);
+    SeamRegs demoted = td.demote(GPA);
+    long before = module.view().childCount(td.tdr);
+    assertStatus(td.block(GPA, 1), 0);
+    assertRegs(td.read(GPA, 1), 0, 0, 0x8101);
+    assertThat(module.state().pamt().entry(demoted.r8, 0).blockingEpoch()).isEqualTo(epoch());
+    assertStatus(td.track(), 0);
+    SeamRegs promoted = td.promote(GPA, 1, 0);
+    assertRegs(promoted, 0, demoted.r8, 0);
+    assertThat(promoted.r12).isEqualTo(demoted.r12);
+    assertThat(promoted.r13).isEqualTo(demoted.r13);
+    assertThat(module.view().childCount(td.tdr)).isEqualTo(before - 1);
+    assertRegs(td.read(GPA, 1), 0, 0x80000000000000F0L | hpa, 0x0201);
+  }
+
+  @Test
   void example11_pairsThatExistOrAreInUse_areRefused() {
     long region = host.largePage();
     host.addPair(region);
@@ -124,6 +141,9 @@ final class WorkedExamplesTest extends ModuleTestCase {
     td.addTables(GPA + TestHost.MIB_2, 0);
     host.mustCall(SeamcallLeaf.TDH_MEM_PAGE_AUG, GPA + TestHost.MIB_2, td.tdr, region + 300 * 4096);
     assertStatus(removePair(region), 0xC000030600000001L);
+    host.mustCall(
+        SeamcallLeaf.TDH_MEM_PAGE_AUG, GPA + TestHost.MIB_2 + 4096, td.tdr, region + 255 * 4096);
+    assertStatus(removePair(region), 0xC000030600000000L);
     assertStatus(removePair(host.largePage()), 0xC000030500000001L);
   }
 
@@ -135,6 +155,8 @@ final class WorkedExamplesTest extends ModuleTestCase {
     td.addTables(gpa, 0);
     host.mustCall(SeamcallLeaf.TDH_MEM_PAGE_AUG, gpa, td.tdr, region);
     host.mustCall(SeamcallLeaf.TDH_MEM_PAGE_AUG, gpa + 4096, td.tdr, region + 4096);
+    assertThat(module.view().pamtPairs())
+        .hasEntrySatisfying(region, pair -> assertThat(pair.pageCount()).isEqualTo(2));
     long keyed = region | 1L << module.config().hkidShift();
     assertStatus(writeBack(keyed), 0xC000030000000001L);
     td.blockAndTrack(gpa, 0);

@@ -3,8 +3,8 @@ package dev.septum.tdx.module;
 import com.google.common.collect.ImmutableSet;
 import dev.septum.kernel.LockMode;
 
-/** The leafs that change the size of a mapping. */
-final class PageSizeLeafs {
+/** TDH.MEM.PAGE.DEMOTE: splits a large page. */
+final class DemoteLeaf {
 
   private static final long SPARSE = 1;
   private static final SeptRules DEMOTE = new SeptRules(1, 2, LockMode.SHARED, SPARSE);
@@ -12,7 +12,7 @@ final class PageSizeLeafs {
       ImmutableSet.of(
           SeptState.MAPPED, SeptState.BLOCKED, SeptState.PENDING, SeptState.PENDING_BLOCKED);
 
-  private PageSizeLeafs() {}
+  private DemoteLeaf() {}
 
   /**
    * TDH.MEM.PAGE.DEMOTE: splits the large page at RCX into 512, with R8 as the new S-EPT table and,
@@ -27,7 +27,7 @@ final class PageSizeLeafs {
       return;
     }
     PageOperand table = PageOperand.lockFree(call, call.in().r8, OperandId.R8);
-    if (table != null && isUninterrupted(call, large.td()) && splitPamt(call, large)) {
+    if (table != null && runsThrough(call, large) && splitPamt(call, large)) {
       splitEntry(call, large, table);
     }
   }
@@ -39,37 +39,31 @@ final class PageSizeLeafs {
   }
 
   /** Before 1.5.28 an event that is pending, or a host that waits for the tree, stops DEMOTE. */
-  private static boolean isUninterrupted(Seamcall call, Td td) {
-    if (call.module().config().enhancedDemoteInterruptibility()) {
-      return true;
-    }
-    boolean interrupted = call.processor().isInterruptPending();
-    if (!interrupted && !td.treeLock().hasHostPriority()) {
-      return true;
-    }
-    call.out().rcx = call.in().rcx;
-    call.out().rdx = call.in().rdx;
-    return call.refuse(
-        interrupted ? TdxStatus.TDX_INTERRUPTED_RESTARTABLE : TdxStatus.TDX_INTERRUPTED_BUSY);
+  private static boolean runsThrough(Seamcall call, SeptOperand large) {
+    return call.module().config().enhancedDemoteInterruptibility() || large.uninterrupted();
   }
 
   private static boolean splitPamt(Seamcall call, SeptOperand large) {
-    PamtEntry entry = large.pamtEntry();
-    if (!call.lock(entry, LockMode.EXCLUSIVE, OperandId.RCX)) {
+    if (!large.lockPamtEntry()) {
       return false;
     }
+    PamtEntry entry = large.pamtEntry();
     Pamt pamt = call.module().pamt();
     long hpa = large.slot().hpa();
-    if (!pamt.isDynamic() || large.level() > 1) {
-      pamt.splitInPlace(entry, hpa);
-      return true;
-    }
+    boolean takesPair = pamt.isDynamic() && large.level() == 1;
     long page0 = call.in().r12;
     long page1 = call.in().r13;
-    if (!PagePairOperand.claim(call, page0, page1)) {
+    if (takesPair && !PagePairOperand.claim(call, page0, page1)) {
       return false;
     }
-    pamt.splitIntoPair(entry, hpa, page0, page1);
+    if (large.slot().state().isBlocked()) {
+      large.retire();
+    }
+    if (takesPair) {
+      pamt.splitIntoPair(entry, hpa, page0, page1);
+    } else {
+      pamt.splitInPlace(entry, hpa);
+    }
     return true;
   }
 
