@@ -214,6 +214,9 @@ public final class Dpamt {
   }
 
   private static Errno errnoOf(Installation outcome) {
-    return outcome == Installation.REFUSED ? Errno.EIO : Errno.OK;
+    return switch (outcome) {
+      case INSTALLED, NOT_NEEDED -> Errno.OK;
+      case REFUSED -> Errno.EIO;
+    };
   }
 }

@@ -120,6 +120,15 @@ class RaceTableTest {
 
     assertThat(rig.dpamt.refcounts()).isEqualTo(Map.of(PFN_RANGE, 1L));
     assertThat(rig.dpamt.stuckRanges()).isEqualTo(Set.of(PFN_RANGE));
+    assertThat(rig.counted())
+        .isEqualTo(
+            Map.of(
+                "slow_gets", 1L,
+                "pairs_added", 1L,
+                "slow_puts", 1L,
+                "remove_failures", 1L,
+                "fast_gets", 3L,
+                "fast_puts", 3L));
     assertThat(rig.module.pairs()).containsOnlyKeys(PFN_RANGE);
     assertThat(rig.pamtPages()).isEqualTo(pamtPages(2, 0));
     rig.check();
