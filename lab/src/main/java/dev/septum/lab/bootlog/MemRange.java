@@ -75,7 +75,7 @@ public record MemRange(long start, long end, LogLine line) {
   }
 
   /** Ranges in order with neighbours that touch made one. */
-  static ImmutableList<MemRange> joined(List<MemRange> inOrder) {
+  public static ImmutableList<MemRange> joined(List<MemRange> inOrder) {
     List<MemRange> out = new ArrayList<>();
     for (MemRange range : inOrder) {
       MemRange last = out.isEmpty() ? null : out.get(out.size() - 1);
