@@ -1,6 +1,8 @@
 package dev.septum.lab;
 
 import dev.septum.lab.boot.TdBoot;
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
 import picocli.CommandLine;
@@ -38,10 +40,17 @@ public final class Septum implements Runnable {
 
   /** The command on a given emulator. */
   static CommandLine commandLine(GuestBoot guestBoot) {
+    return commandLine(
+        guestBoot, new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8)));
+  }
+
+  /** The command on a given emulator, with what a person types. */
+  static CommandLine commandLine(GuestBoot guestBoot, BufferedReader stdin) {
     CommandErrors errors = new CommandErrors();
     return new CommandLine(new Septum())
         .addSubcommand(new BootCommand(guestBoot))
         .addSubcommand(new PamtCommand())
+        .addSubcommand(new SeamcallCommand(stdin))
         .setCaseInsensitiveEnumValuesAllowed(true)
         .setParameterExceptionHandler(errors)
         .setExecutionExceptionHandler(errors);
@@ -65,7 +74,7 @@ public final class Septum implements Runnable {
   @Override
   public void run() {
     throw new CommandLine.ParameterException(
-        spec.commandLine(), "a COMMAND is missing: boot, pamt");
+        spec.commandLine(), "a COMMAND is missing: boot, pamt, seamcall");
   }
 
   /** The version in the jar's manifest. */
