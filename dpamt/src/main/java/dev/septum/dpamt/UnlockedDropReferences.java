@@ -40,25 +40,24 @@ final class UnlockedDropReferences implements PamtReferences {
 
   private Installation add(long pfn, PagePair pair) {
     PamtAddStatus status = module.add(PamtRefcounts.rangeOf(pfn), pair);
-    switch (status) {
+    return switch (status) {
       case ADDED -> {
         ranges.recordInstalled(pair, PamtCounter.PAIRS_ADDED);
         ranges.refcounts().set(pfn, 1);
-        return Installation.INSTALLED;
+        yield Installation.INSTALLED;
       }
       case RANGE_NOT_FREE -> {
         // A put dropped the count to 0 and waits for the lock: it will see 1 and leave the pair.
         ranges.counters().increment(PamtCounter.PAIRS_RESCUED);
         ranges.refcounts().set(pfn, 1);
-        return Installation.NOT_NEEDED;
+        yield Installation.NOT_NEEDED;
       }
       case BUSY, FAILED -> {
         // The return value is still 0: the caller goes on with nothing installed and counted.
         ranges.recordAddFailure(pfn, status);
-        return Installation.NOT_NEEDED;
+        yield Installation.NOT_NEEDED;
       }
-    }
-    throw new IllegalStateException("PAMT.ADD came to " + status);
+    };
   }
 
   @Override

@@ -16,18 +16,18 @@ public final class SeamcallPrompt {
   private record Step(ScriptLine line, Action action) {}
 
   private final Scope scope = new Scope();
-  private final Session session;
+  private final Exploration exploration;
   private final PrintWriter out;
 
   /** A prompt on a module of its own. */
   public SeamcallPrompt(TdxModuleConfig config, long memoryBytes, PrintWriter out) {
-    this.session = new Session(new Machine(config, memoryBytes), out);
+    this.exploration = new Exploration(new Machine(config, memoryBytes), out);
     this.out = out;
   }
 
   /** How many expectations did not hold. */
   public int failures() {
-    return session.failures();
+    return exploration.failures();
   }
 
   /** Reads a whole script and then runs it; a line that cannot be read leaves nothing run. */
@@ -44,7 +44,7 @@ public final class SeamcallPrompt {
     }
     for (Step step : steps) {
       out.println("> " + step.line.text());
-      session.run(step.action);
+      exploration.run(step.action);
     }
     out.flush();
   }
@@ -67,7 +67,7 @@ public final class SeamcallPrompt {
 
   private void answer(ScriptLine line, PrintWriter err) {
     try {
-      session.run(Verbs.parse(line, scope));
+      exploration.run(Verbs.parse(line, scope));
     } catch (ScriptException e) {
       out.flush();
       err.println(e.getMessage());

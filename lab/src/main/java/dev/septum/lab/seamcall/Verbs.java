@@ -52,7 +52,8 @@ final class Verbs {
               verb("GPA", "shows the S-EPT on the way, and the PAMT of the page", Verbs::walk))
           .put("pamt", verb("HPA", "shows the PAMT of a page", Verbs::pamt))
           .put(
-              "regs", verb("", "shows all registers of the last call", a -> Session::showRegisters))
+              "regs",
+              verb("", "shows all registers of the last call", a -> Exploration::showRegisters))
           .put("fail", verb("LEAF STATUS", "makes the next call of a leaf fail", Verbs::fail))
           .put(
               "expect",
@@ -60,9 +61,11 @@ final class Verbs {
                   "WHAT VALUE",
                   "status, guest, a register; sept GPA SIZE STATE; pamt HPA TYPE",
                   Verbs::expect))
-          .put("check", verb("", "checks the module's invariants", a -> Session::checkInvariants))
+          .put(
+              "check",
+              verb("", "checks the module's invariants", a -> Exploration::checkInvariants))
           .put("help", verb("[leafs]", "shows this, or the leafs", Verbs::help))
-          .put("quit", verb("", "ends", a -> session -> {}))
+          .put("quit", verb("", "ends", a -> exploration -> {}))
           .buildOrThrow();
 
   private Verbs() {}
@@ -105,12 +108,12 @@ final class Verbs {
       }
     }
     Optional<Expression> versionOrNone = version;
-    return session -> {
+    return exploration -> {
       SeamRegs regs = new SeamRegs();
       regs.rax = leaf.get();
-      versionOrNone.ifPresent(v -> regs.rax |= v.evaluate(session::value) << 16);
-      operands.forEach(o -> o.getKey().set(regs, o.getValue().evaluate(session::value)));
-      session.call(regs);
+      versionOrNone.ifPresent(v -> regs.rax |= v.evaluate(exploration::value) << 16);
+      operands.forEach(o -> o.getKey().set(regs, o.getValue().evaluate(exploration::value)));
+      exploration.call(regs);
     };
   }
 
@@ -123,31 +126,31 @@ final class Verbs {
   private static Action set(Arguments arguments) throws ScriptException {
     String name = arguments.newName();
     Expression value = arguments.expression();
-    return session -> session.set(name, value.evaluate(session::value));
+    return exploration -> exploration.set(name, value.evaluate(exploration::value));
   }
 
   private static Action page(Arguments arguments) throws ScriptException {
     String name = arguments.newName();
     if (arguments.skip("bare")) {
-      return session -> session.set(name, session.machine().pages().bare());
+      return exploration -> exploration.set(name, exploration.machine().pages().bare());
     }
     if (arguments.skip("large")) {
-      return session -> session.set(name, session.machine().pages().large());
+      return exploration -> exploration.set(name, exploration.machine().pages().large());
     }
-    return session -> session.set(name, session.machine().pages().backed());
+    return exploration -> exploration.set(name, exploration.machine().pages().backed());
   }
 
   private static Action td(Arguments arguments) throws ScriptException {
     String name = arguments.newName();
     arguments.alsoNames(name + ".vcpu");
     TdStage stage = arguments.skip("building") ? TdStage.INITIALIZED : TdStage.RUNNABLE;
-    return session -> session.buildTd(name, stage);
+    return exploration -> exploration.buildTd(name, stage);
   }
 
   private static Action tables(Arguments arguments) throws ScriptException {
     Expression gpa = arguments.expression();
     int level = arguments.level();
-    return session -> session.addTables(gpa.evaluate(session::value), level);
+    return exploration -> exploration.addTables(gpa.evaluate(exploration::value), level);
   }
 
   private static Action map(Arguments arguments) throws ScriptException {
@@ -155,28 +158,28 @@ final class Verbs {
     int level = arguments.level();
     Optional<String> name =
         arguments.hasNext() ? Optional.of(arguments.newName()) : Optional.empty();
-    return session -> session.map(gpa.evaluate(session::value), level, name);
+    return exploration -> exploration.map(gpa.evaluate(exploration::value), level, name);
   }
 
   private static Action accept(Arguments arguments) throws ScriptException {
     Expression gpa = arguments.expression();
     int level = arguments.level();
-    return session -> session.accept(gpa.evaluate(session::value), level);
+    return exploration -> exploration.accept(gpa.evaluate(exploration::value), level);
   }
 
   private static Action access(Arguments arguments, AccessKind kind) throws ScriptException {
     Expression gpa = arguments.expression();
-    return session -> session.access(gpa.evaluate(session::value), kind);
+    return exploration -> exploration.access(gpa.evaluate(exploration::value), kind);
   }
 
   private static Action walk(Arguments arguments) throws ScriptException {
     Expression gpa = arguments.expression();
-    return session -> session.walk(gpa.evaluate(session::value));
+    return exploration -> exploration.walk(gpa.evaluate(exploration::value));
   }
 
   private static Action pamt(Arguments arguments) throws ScriptException {
     Expression hpa = arguments.expression();
-    return session -> session.pamt(hpa.evaluate(session::value));
+    return exploration -> exploration.pamt(hpa.evaluate(exploration::value));
   }
 
   private static Action fail(Arguments arguments) throws ScriptException {
@@ -186,7 +189,8 @@ final class Verbs {
             .orElseThrow(() -> arguments.line().error(word, "is no leaf", Symbols.leafsLike(word)));
     ExpectedStatus status =
         ExpectedStatus.parse(arguments.word(ExpectedStatus.ACCEPTED), arguments.line());
-    return session -> session.machine().module().injector().failNext(leaf, 1, status.status());
+    return exploration ->
+        exploration.machine().module().injector().failNext(leaf, 1, status.status());
   }
 
   private static Action expect(Arguments arguments) throws ScriptException {
@@ -197,24 +201,26 @@ final class Verbs {
         ExpectedStatus status =
             ExpectedStatus.parse(arguments.word(ExpectedStatus.ACCEPTED), arguments.line());
         return what.equals("status")
-            ? session -> session.expectStatus(status)
-            : session -> session.expectGuest(status);
+            ? exploration -> exploration.expectStatus(status)
+            : exploration -> exploration.expectGuest(status);
       }
       case "sept" -> {
         Expression gpa = arguments.expression();
         int level = arguments.level();
         String state = name(arguments, "S-EPT state", SeptState.values());
-        return session -> session.expectSept(gpa.evaluate(session::value), level, state);
+        return exploration ->
+            exploration.expectSept(gpa.evaluate(exploration::value), level, state);
       }
       case "pamt" -> {
         Expression hpa = arguments.expression();
         String type = name(arguments, "page type", PageType.values());
-        return session -> session.expectPamt(hpa.evaluate(session::value), type);
+        return exploration -> exploration.expectPamt(hpa.evaluate(exploration::value), type);
       }
       default -> {
         Register register = arguments.register(what);
         Expression value = arguments.expression();
-        return session -> session.expectRegister(register, value.evaluate(session::value));
+        return exploration ->
+            exploration.expectRegister(register, value.evaluate(exploration::value));
       }
     }
   }
@@ -231,15 +237,16 @@ final class Verbs {
 
   private static Action help(Arguments arguments) {
     if (arguments.skip("leafs")) {
-      return session ->
+      return exploration ->
           Arrays.stream(SeamcallLeaf.values())
-              .forEach(leaf -> session.print("%3d %s", leaf.number(), Symbols.nameOf(leaf)));
+              .forEach(leaf -> exploration.print("%3d %s", leaf.number(), Symbols.nameOf(leaf)));
     }
-    return session -> {
-      session.print("%-24s %s", "LEAF [REGISTER=VALUE]...", "makes a SEAMCALL, by name or number");
+    return exploration -> {
+      exploration.print(
+          "%-24s %s", "LEAF [REGISTER=VALUE]...", "makes a SEAMCALL, by name or number");
       VERBS.forEach(
           (name, verb) ->
-              session.print("%-24s %s", (name + " " + verb.synopsis).strip(), verb.help));
+              exploration.print("%-24s %s", (name + " " + verb.synopsis).strip(), verb.help));
     };
   }
 }

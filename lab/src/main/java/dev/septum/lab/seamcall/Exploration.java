@@ -17,7 +17,7 @@ import java.util.Optional;
 /**
  * One module under exploration: what was set, what the last call left, what was not as expected.
  */
-final class Session {
+final class Exploration {
 
   /** More changes than a person reads. */
   private static final int MOST_CHANGES = 16;
@@ -32,7 +32,7 @@ final class Session {
   private BuiltTd td = new BuiltTd(0, 0);
   private int failures;
 
-  Session(Machine machine, PrintWriter out) {
+  Exploration(Machine machine, PrintWriter out) {
     this.machine = machine;
     this.builder = new TdBuilder(machine);
     this.inspection = new Inspection(machine);
@@ -67,11 +67,6 @@ final class Session {
 
   Machine machine() {
     return machine;
-  }
-
-  /** The TD that {@code td} built last. */
-  long tdr() {
-    return td.tdr();
   }
 
   /** Makes the call and shows its registers, its status and what changed in the module. */
