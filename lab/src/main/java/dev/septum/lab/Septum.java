@@ -3,6 +3,8 @@ package dev.septum.lab;
 import dev.septum.lab.boot.TdBoot;
 import dev.septum.lab.conform.Replay;
 import dev.septum.lab.conform.Replayer;
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
 import picocli.CommandLine;
@@ -32,18 +34,24 @@ public final class Septum implements Runnable {
 
   /** Runs the command and exits with its code. */
   public static void main(String[] args) {
-    CommandLine command = commandLine(new TdBoot(), new Replay());
+    CommandLine command =
+        commandLine(
+            new TdBoot(),
+            new Replay(),
+            new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8)));
     command.setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8));
     command.setErr(new PrintWriter(System.err, true, StandardCharsets.UTF_8));
     System.exit(run(command, args));
   }
 
-  /** The command on a given emulator. */
-  static CommandLine commandLine(GuestBoot guestBoot, Replayer replayer) {
+  /** The command on a given emulator, with what a person types. */
+  static CommandLine commandLine(GuestBoot guestBoot, Replayer replayer, BufferedReader stdin) {
     CommandErrors errors = new CommandErrors();
     return new CommandLine(new Septum())
         .addSubcommand(new BootCommand(guestBoot))
         .addSubcommand(new ConformCommand(replayer))
+        .addSubcommand(new PamtCommand())
+        .addSubcommand(new SeamcallCommand(stdin))
         .setCaseInsensitiveEnumValuesAllowed(true)
         .setParameterExceptionHandler(errors)
         .setExecutionExceptionHandler(errors);
@@ -67,7 +75,8 @@ public final class Septum implements Runnable {
   @Override
   public void run() {
     throw new CommandLine.ParameterException(
-        spec.commandLine(), "a COMMAND is missing: boot, conform");
+        spec.commandLine(),
+        "a COMMAND is missing: " + String.join(", ", spec.subcommands().keySet()));
   }
 
   /** The version in the jar's manifest. */

@@ -11,7 +11,9 @@ import dev.septum.lab.bootlog.GuestMemoryMap;
 import dev.septum.lab.report.BootReport;
 import dev.septum.lab.report.BootReport.OutcomeSection;
 import dev.septum.lab.report.SampleReports;
+import java.io.BufferedReader;
 import java.io.PrintWriter;
+import java.io.Reader;
 import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -194,7 +196,7 @@ class BootCommandTest {
   @Test
   void withoutCommand_asksForOne() {
     assertThat(run()).isEqualTo(2);
-    assertOneError("a COMMAND is missing: boot, conform");
+    assertOneError("a COMMAND is missing: boot, conform, pamt, seamcall");
   }
 
   @Test
@@ -285,7 +287,10 @@ class BootCommandTest {
   }
 
   private CommandLine command(GuestBoot guestBoot) {
-    return Septum.commandLine(guestBoot, (recording, progress) -> recording.outcomes())
+    return Septum.commandLine(
+            guestBoot,
+            (recording, progress) -> recording.outcomes(),
+            new BufferedReader(Reader.nullReader()))
         .setOut(new PrintWriter(out, true))
         .setErr(new PrintWriter(err, true));
   }

@@ -5,7 +5,7 @@ import java.util.Optional;
 import java.util.regex.Pattern;
 
 /** Decides whether a log is that of a TDX guest. */
-final class TdxSigns {
+public final class TdxSigns {
 
   /** Only a TDX guest prints these. */
   private static final Pattern CERTAIN =
@@ -33,6 +33,11 @@ final class TdxSigns {
 
   private TdxSigns() {}
 
+  /** The first line that only a TDX guest prints. */
+  public static Optional<LogLine> ofGuest(List<LogLine> lines) {
+    return first(lines, CERTAIN);
+  }
+
   /** Refuses a log with a line of an SEV guest. */
   static void refuseSev(List<LogLine> lines) throws BootLogException {
     Optional<LogLine> sev = first(lines, SEV);
@@ -44,7 +49,7 @@ final class TdxSigns {
   /** Why the log is that of a TDX guest. */
   static TdxEvidence find(List<LogLine> lines, String file, MapOptions options)
       throws BootLogException {
-    Optional<LogLine> certain = first(lines, CERTAIN);
+    Optional<LogLine> certain = ofGuest(lines);
     if (certain.isPresent()) {
       return evidence(certain.get(), true);
     }

@@ -5,7 +5,6 @@ import com.fasterxml.jackson.core.util.DefaultIndenter;
 import com.fasterxml.jackson.core.util.DefaultPrettyPrinter;
 import com.fasterxml.jackson.databind.ObjectWriter;
 import com.fasterxml.jackson.databind.json.JsonMapper;
-import java.util.List;
 
 /** Reports as JSON: the records' fields in their order, two spaces of indent. */
 public final class JsonReport {
@@ -19,19 +18,10 @@ public final class JsonReport {
 
   private JsonReport() {}
 
-  /** One report as an object. */
-  public static String of(BootReport report) {
-    return write(report);
-  }
-
-  /** Several reports as an array. */
-  public static String of(List<BootReport> reports) {
-    return write(reports);
-  }
-
-  private static String write(Object value) {
+  /** A report as an object, or a list of reports as an array. */
+  public static String of(Object reports) {
     try {
-      return WRITER.writeValueAsString(value) + "\n";
+      return WRITER.writeValueAsString(reports) + "\n";
     } catch (JsonProcessingException e) {
       throw new IllegalStateException("records of strings and numbers are always JSON", e);
     }
