@@ -104,7 +104,7 @@ class PamtCommandTest {
     assertThat(out.toString())
         .endsWith(
             "\nThe log and the computation differ:\n  - computed 8212 KB, line 2 prints 8216 KB,"
-                + " 4 KB more: the static PAMT of 2 GiB, where the TDMRs have 2 GiB\n");
+                + " 4 KB more: the same 2 GiB, as if cut into 1 TDMRs more\n");
   }
 
   @Test
