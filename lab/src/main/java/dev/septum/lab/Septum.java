@@ -1,8 +1,6 @@
 package dev.septum.lab;
 
 import dev.septum.lab.boot.TdBoot;
-import java.io.BufferedReader;
-import java.io.InputStreamReader;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
 import picocli.CommandLine;
@@ -40,12 +38,11 @@ public final class Septum implements Runnable {
 
   /** The command on a given emulator. */
   static CommandLine commandLine(GuestBoot guestBoot) {
-    return commandLine(
-        guestBoot, new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8)));
+    return commandLine(guestBoot, Stdin.ofProcess());
   }
 
-  /** The command on a given emulator, with what a person types. */
-  static CommandLine commandLine(GuestBoot guestBoot, BufferedReader stdin) {
+  /** The command on a given emulator and stdin. */
+  static CommandLine commandLine(GuestBoot guestBoot, Stdin stdin) {
     CommandErrors errors = new CommandErrors();
     return new CommandLine(new Septum())
         .addSubcommand(new BootCommand(guestBoot))
