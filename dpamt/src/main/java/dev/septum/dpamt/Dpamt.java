@@ -129,8 +129,11 @@ public final class Dpamt {
    * gives back goes to {@code cache}, where it came from. The caller guards the cache.
    */
   public void put(long pfn, PamtCache cache) {
-    PagePair pair = references == null ? null : references.drop(pfn);
-    if (references != null && pair != null) {
+    if (references == null) {
+      return;
+    }
+    PagePair pair = references.drop(pfn);
+    if (pair != null) {
       references.giveBack(pair, cache);
     }
   }

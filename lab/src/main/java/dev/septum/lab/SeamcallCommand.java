@@ -3,7 +3,6 @@ package dev.septum.lab;
 import dev.septum.lab.seamcall.ScriptException;
 import dev.septum.lab.seamcall.SeamcallPrompt;
 import dev.septum.tdx.module.TdxModuleConfig;
-import java.io.BufferedReader;
 import java.io.IOException;
 import java.nio.charset.MalformedInputException;
 import java.nio.file.Files;
@@ -37,7 +36,7 @@ final class SeamcallCommand implements Callable<Integer> {
   private static final long MIN_MEMORY = 1L << 30;
   private static final long MAX_MEMORY = 1L << 40;
 
-  private final BufferedReader in;
+  private final Stdin stdin;
 
   @Spec
   @SuppressWarnings("NullAway.Init")
@@ -60,8 +59,8 @@ final class SeamcallCommand implements Callable<Integer> {
       description = "Memory of the host (default: ${DEFAULT-VALUE}).")
   private MemorySize memory = new MemorySize(MIN_MEMORY);
 
-  SeamcallCommand(BufferedReader in) {
-    this.in = in;
+  SeamcallCommand(Stdin stdin) {
+    this.stdin = stdin;
   }
 
   @Override
@@ -75,10 +74,10 @@ final class SeamcallCommand implements Callable<Integer> {
     try {
       if (script != null) {
         prompt.runScript(script.toString(), read(script));
-      } else if (Boolean.getBoolean(Septum.STDERR_IS_TERMINAL)) {
-        prompt.talk(in, spec.commandLine().getErr());
+      } else if (stdin.isTyped()) {
+        prompt.talk(stdin.lines(), spec.commandLine().getErr());
       } else {
-        prompt.runScript("<stdin>", in.lines().toList());
+        prompt.runScript("<stdin>", stdin.lines().lines().toList());
       }
     } catch (ScriptException e) {
       spec.commandLine().getErr().println("septum: " + e.getMessage());

@@ -3,8 +3,6 @@ package dev.septum.lab;
 import dev.septum.lab.boot.TdBoot;
 import dev.septum.lab.conform.Replay;
 import dev.septum.lab.conform.Replayer;
-import java.io.BufferedReader;
-import java.io.InputStreamReader;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
 import picocli.CommandLine;
@@ -34,18 +32,19 @@ public final class Septum implements Runnable {
 
   /** Runs the command and exits with its code. */
   public static void main(String[] args) {
-    CommandLine command =
-        commandLine(
-            new TdBoot(),
-            new Replay(),
-            new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8)));
+    CommandLine command = commandLine(new TdBoot(), new Replay());
     command.setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8));
     command.setErr(new PrintWriter(System.err, true, StandardCharsets.UTF_8));
     System.exit(run(command, args));
   }
 
-  /** The command on a given emulator, with what a person types. */
-  static CommandLine commandLine(GuestBoot guestBoot, Replayer replayer, BufferedReader stdin) {
+  /** The command on a given emulator. */
+  static CommandLine commandLine(GuestBoot guestBoot, Replayer replayer) {
+    return commandLine(guestBoot, replayer, Stdin.ofProcess());
+  }
+
+  /** The command on a given emulator and stdin. */
+  static CommandLine commandLine(GuestBoot guestBoot, Replayer replayer, Stdin stdin) {
     CommandErrors errors = new CommandErrors();
     return new CommandLine(new Septum())
         .addSubcommand(new BootCommand(guestBoot))

@@ -11,9 +11,7 @@ import dev.septum.lab.bootlog.GuestMemoryMap;
 import dev.septum.lab.report.BootReport;
 import dev.septum.lab.report.BootReport.OutcomeSection;
 import dev.septum.lab.report.SampleReports;
-import java.io.BufferedReader;
 import java.io.PrintWriter;
-import java.io.Reader;
 import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -287,10 +285,7 @@ class BootCommandTest {
   }
 
   private CommandLine command(GuestBoot guestBoot) {
-    return Septum.commandLine(
-            guestBoot,
-            (recording, progress) -> recording.outcomes(),
-            new BufferedReader(Reader.nullReader()))
+    return Septum.commandLine(guestBoot, (recording, progress) -> recording.outcomes())
         .setOut(new PrintWriter(out, true))
         .setErr(new PrintWriter(err, true));
   }

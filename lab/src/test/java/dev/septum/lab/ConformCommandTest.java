@@ -10,9 +10,7 @@ import dev.septum.lab.conform.RealRecordings;
 import dev.septum.lab.conform.Recording;
 import dev.septum.lab.conform.RecordingException;
 import dev.septum.lab.conform.Replayer;
-import java.io.BufferedReader;
 import java.io.PrintWriter;
-import java.io.Reader;
 import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -180,8 +178,7 @@ class ConformCommandTest {
                 (map, options, progress) -> {
                   throw new AssertionError("nothing is booted");
                 },
-                replayer,
-                new BufferedReader(Reader.nullReader()))
+                replayer)
             .setOut(new PrintWriter(out, true))
             .setErr(new PrintWriter(err, true));
     return Septum.run(command, args);

@@ -7,9 +7,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.septum.lab.boot.TdBoot;
 import dev.septum.lab.conform.Replay;
 import dev.septum.lab.pamt.HostLogs;
-import java.io.BufferedReader;
 import java.io.PrintWriter;
-import java.io.Reader;
 import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -29,7 +27,7 @@ class PamtCommandTest {
 
   private int run(String... args) {
     return Septum.run(
-        Septum.commandLine(new TdBoot(), new Replay(), new BufferedReader(Reader.nullReader()))
+        Septum.commandLine(new TdBoot(), new Replay())
             .setOut(new PrintWriter(out, true))
             .setErr(new PrintWriter(err, true)),
         args);
@@ -107,7 +105,7 @@ class PamtCommandTest {
     assertThat(out.toString())
         .endsWith(
             "\nThe log and the computation differ:\n  - computed 8212 KB, line 2 prints 8216 KB,"
-                + " 4 KB more: the static PAMT of 2 GiB, where the TDMRs have 2 GiB\n");
+                + " 4 KB more: the same 2 GiB, as if cut into 1 TDMRs more\n");
   }
 
   @Test

@@ -23,8 +23,12 @@ class SeamcallCommandTest {
   private final StringWriter err = new StringWriter();
 
   private int run(String stdin, String... args) {
+    return run(new Stdin(new BufferedReader(new StringReader(stdin)), false), args);
+  }
+
+  private int run(Stdin stdin, String... args) {
     return Septum.run(
-        Septum.commandLine(new TdBoot(), new Replay(), new BufferedReader(new StringReader(stdin)))
+        Septum.commandLine(new TdBoot(), new Replay(), stdin)
             .setOut(new PrintWriter(out, true))
             .setErr(new PrintWriter(err, true)),
         args);
@@ -88,12 +92,8 @@ class SeamcallCommandTest {
 
   @Test
   void linesOfAPerson_areAnsweredOneByOne() {
-    System.setProperty(Septum.STDERR_IS_TERMINAL, "true");
-    try {
-      assertThat(run("nonsense\nexpect rax 0\n", "seamcall")).isZero();
-    } finally {
-      System.clearProperty(Septum.STDERR_IS_TERMINAL);
-    }
+    BufferedReader typed = new BufferedReader(new StringReader("nonsense\nexpect rax 0\n"));
+    assertThat(run(new Stdin(typed, true), "seamcall")).isZero();
     assertThat(out.toString()).contains("seamcall> ").contains("  ok\n");
     assertThat(err.toString()).startsWith("<stdin>:1: \"nonsense\" is no command");
   }

@@ -45,14 +45,14 @@ public final class TdxCommands {
     if (hkid < 0) {
       return Errno.EBUSY;
     }
-    long tdr = tdxHost.allocControlPage();
+    long tdr = tdxHost.controlPages().alloc();
     if (tdr == PageAllocator.NO_PAGE) {
       tdxHost.freeHkid(hkid);
       return Errno.ENOMEM;
     }
     SeamRegs created = seamcalls.mngCreate(tdr, hkid);
     if (!Seamcalls.isOk(created)) {
-      tdxHost.freeControlPage(tdr);
+      tdxHost.controlPages().free(tdr);
       tdxHost.freeHkid(hkid);
       return check("TDH_MNG_CREATE", created);
     }
@@ -98,13 +98,13 @@ public final class TdxCommands {
     if (vcpu.tdvpr() != PageAllocator.NO_PAGE) {
       return Errno.EINVAL;
     }
-    long tdvpr = tdxHost.allocControlPage();
+    long tdvpr = tdxHost.controlPages().alloc();
     if (tdvpr == PageAllocator.NO_PAGE) {
       return Errno.ENOMEM;
     }
     SeamRegs created = seamcalls.vpCreate(kvm.tdr(), tdvpr);
     if (!Seamcalls.isOk(created)) {
-      tdxHost.freeControlPage(tdvpr);
+      tdxHost.controlPages().free(tdvpr);
       return check("TDH_VP_CREATE", created);
     }
     vcpu.setTdvpr(tdvpr);
@@ -120,13 +120,13 @@ public final class TdxCommands {
   }
 
   private Errno addControlPage(List<Long> added, String leaf, PageSeamcall seamcall) {
-    long page = tdxHost.allocControlPage();
+    long page = tdxHost.controlPages().alloc();
     if (page == PageAllocator.NO_PAGE) {
       return Errno.ENOMEM;
     }
     SeamRegs result = seamcall.call(page);
     if (!Seamcalls.isOk(result)) {
-      tdxHost.freeControlPage(page);
+      tdxHost.controlPages().free(page);
       return check(leaf, result);
     }
     added.add(page);
@@ -230,7 +230,7 @@ public final class TdxCommands {
   /** {@code tdx_reclaim_control_page}: a page that the module keeps is leaked, as in the kernel. */
   private void reclaim(long page) {
     if (!check("TDH_PHYMEM_PAGE_RECLAIM", seamcalls.phymemPageReclaim(page)).isError()) {
-      tdxHost.freeControlPage(page);
+      tdxHost.controlPages().free(page);
     }
   }
 

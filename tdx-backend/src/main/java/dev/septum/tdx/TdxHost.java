@@ -1,11 +1,9 @@
 package dev.septum.tdx;
 
+import dev.septum.dpamt.ControlPages;
 import dev.septum.dpamt.Dpamt;
-import dev.septum.kernel.Gfp;
-import dev.septum.kernel.PageAllocator;
 import dev.septum.kernel.PageOwner;
 import dev.septum.kernel.SharedWord;
-import dev.septum.kvm.Errno;
 import dev.septum.kvm.Host;
 import dev.septum.mmu.KernelGeneration;
 import dev.septum.mmu.KvmModule;
@@ -22,6 +20,7 @@ public final class TdxHost {
   private final TdxModule module;
   private final Seamcalls seamcalls;
   private final Dpamt dpamt;
+  private final ControlPages controlPages;
   private final SharedWord hkidsInUse;
   private final SharedWord vmCount;
   private final KvmModule kvmModule;
@@ -35,6 +34,7 @@ public final class TdxHost {
         config.dynamicPamt()
             ? Dpamt.enabled(host.kernel(), host.pages(), new ModulePamt(seamcalls))
             : Dpamt.disabled(host.kernel(), host.pages());
+    this.controlPages = new ControlPages(dpamt, host.pages(), PageOwner.TD_CONTROL);
     this.hkidsInUse = host.kernel().word(1); // HKID 0 is not private.
     this.vmCount = host.kernel().word(0);
     this.kvmModule = new KvmModule(host.kernel(), KernelGeneration.LINUX_7_1);
@@ -104,22 +104,8 @@ public final class TdxHost {
     return (long) hkid << module.config().hkidShift();
   }
 
-  /**
-   * A page for a TD's control structures, with its PAMT ({@code tdx_alloc_control_page}); {@link
-   * PageAllocator#NO_PAGE} if it can't be had. No lock held; may sleep.
-   */
-  long allocControlPage() {
-    long page = host.pages().allocPage(PageOwner.TD_CONTROL, Gfp.KERNEL_ACCOUNT);
-    if (page != PageAllocator.NO_PAGE && dpamt.get(page) != Errno.OK) {
-      host.pages().freePage(page, PageOwner.TD_CONTROL);
-      return PageAllocator.NO_PAGE;
-    }
-    return page;
-  }
-
-  /** Gives a control page back that the module has no claim on ({@code tdx_free_control_page}). */
-  void freeControlPage(long page) {
-    dpamt.put(page);
-    host.pages().freePage(page, PageOwner.TD_CONTROL);
+  /** Pages for TDs' control structures. */
+  ControlPages controlPages() {
+    return controlPages;
   }
 }

@@ -59,10 +59,10 @@ final class TdxHostTest extends TdTestCase {
 
   @Test
   void aControlPage_hasItsPamtUntilItIsFreed() {
-    long page = tdx.allocControlPage();
+    long page = tdx.controlPages().alloc();
     assertThat(host.pages().ownerOf(page)).isEqualTo(PageOwner.TD_CONTROL);
     assertThat(tdx.dpamt().refcount(page)).isEqualTo(1);
-    tdx.freeControlPage(page);
+    tdx.controlPages().free(page);
     assertThat(owned()).isEmpty();
     assertThat(calls(SeamcallLeaf.TDH_PHYMEM_PAMT_REMOVE)).isEqualTo(1);
   }
@@ -71,14 +71,14 @@ final class TdxHostTest extends TdTestCase {
   @CsvSource({"td_control, 1", "pamt_cache, 1", "pamt_cache, 2"})
   void aControlPageWithoutMemory_isNoneAndTakesNothing(String place, int nth) {
     host.pages().faults().failNext(place, nth);
-    assertThat(tdx.allocControlPage()).isEqualTo(PageAllocator.NO_PAGE);
+    assertThat(tdx.controlPages().alloc()).isEqualTo(PageAllocator.NO_PAGE);
     assertThat(owned()).isEmpty();
   }
 
   @Test
   void aControlPageWhosePamtIsRefused_isNoneAndTakesNothing() {
     injector().failNext(SeamcallLeaf.TDH_PHYMEM_PAMT_ADD, 1, TdxStatus.TDX_OPERAND_INVALID);
-    assertThat(tdx.allocControlPage()).isEqualTo(PageAllocator.NO_PAGE);
+    assertThat(tdx.controlPages().alloc()).isEqualTo(PageAllocator.NO_PAGE);
     assertThat(owned()).isEmpty();
     assertThat(tdx.dpamt().get(0)).isEqualTo(Errno.OK);
     tdx.dpamt().put(0);

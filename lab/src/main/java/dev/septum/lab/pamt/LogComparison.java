@@ -63,16 +63,17 @@ final class LogComparison {
   }
 
   private String difference(Printed printed, long computed) {
-    return ("computed %d KB, line %d prints %d KB, %d KB %s: the static PAMT of %d GiB,"
-            + " where the TDMRs have %d GiB")
-        .formatted(
-            computed,
-            printed.line().number(),
-            printed.value(),
-            Math.abs(printed.value() - computed),
-            printed.value() < computed ? "less" : "more",
-            PamtSize.gibOf(printed.value()),
-            layout.bytes() / PamtSize.GIB);
+    long kib = Math.abs(printed.value() - computed);
+    String direction = printed.value() < computed ? "less" : "more";
+    long gib = layout.bytes() / PamtSize.GIB;
+    long printedGib = PamtSize.gibOf(printed.value());
+    // Each TDMR rounds its 1G entries up to a page.
+    String reason =
+        gib == printedGib
+            ? "the same %d GiB, as if cut into %d TDMRs %s".formatted(gib, kib / 4, direction)
+            : "the static PAMT of %d GiB, where the TDMRs have %d GiB".formatted(printedGib, gib);
+    return "computed %d KB, line %d prints %d KB, %d KB %s: %s"
+        .formatted(computed, printed.line().number(), printed.value(), kib, direction, reason);
   }
 
   private void compareTdmrs() {

@@ -61,7 +61,9 @@ final class Symbols {
   private static ImmutableMap<String, Long> constantsOf(Class<?> constants) {
     ImmutableMap.Builder<String, Long> values = ImmutableMap.builder();
     for (Field field : constants.getFields()) {
-      values.put(field.getName(), valueOf(field));
+      if (field.getType().isPrimitive()) {
+        values.put(field.getName(), valueOf(field));
+      }
     }
     return values.buildOrThrow();
   }

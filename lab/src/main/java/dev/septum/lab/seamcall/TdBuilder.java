@@ -9,8 +9,6 @@ final class TdBuilder {
   private static final int TDCS_PAGES = 6;
   private static final int TDVPS_PAGES = 6;
   private static final int TOP_LEVEL = 3;
-  private static final long ALLOW_EXISTING = 1;
-  private static final int SEPT_ADD_VERSION = 0;
 
   /** The roots of a TD and of its vCPU. */
   record BuiltTd(long tdr, long vcpu) {}
@@ -50,9 +48,9 @@ final class TdBuilder {
     for (int parent = TOP_LEVEL; parent > level; parent--) {
       if (!hasTable(tdr, gpa, parent)) {
         machine.mustCall(
-            SeamRegs.leaf(SeamcallLeaf.TDH_MEM_SEPT_ADD, SEPT_ADD_VERSION)
+            SeamRegs.leaf(SeamcallLeaf.TDH_MEM_SEPT_ADD)
                 .rcx(aligned(gpa, parent) | parent)
-                .rdx(tdr | ALLOW_EXISTING)
+                .rdx(tdr)
                 .r8(machine.pages().backed()));
       }
     }

@@ -178,8 +178,8 @@ class HostLogTest {
   void printedLess_isADifferenceToo() throws Exception {
     assertDiffers(
         read(CMRS + printed(CMRS_KIB - 4)),
-        "computed 262664 KB, line 3 prints 262660 KB, 4 KB less: the static PAMT of 64 GiB, where"
-            + " the TDMRs have 64 GiB");
+        "computed 262664 KB, line 3 prints 262660 KB, 4 KB less: the same 64 GiB, as if cut into 1"
+            + " TDMRs less");
   }
 
   @Test
