@@ -35,15 +35,14 @@ public final class Conformance {
    */
   public ConformResult check(Recording recording, Progress progress) throws IOException {
     if (!recording.isRace()) {
-      return result(recording, 0, replay(recording, recording.name(), progress));
+      return result(recording, 0, replay(recording, "only run", progress));
     }
     Findings findings =
         new Findings(Optional.empty(), violations(recording, "recorded", recording.outcomes()));
     int run = 0;
     while (findings.isNone() && run < races) {
       run++;
-      String name = "%s, run %d of %d".formatted(recording.name(), run, races);
-      findings = replay(recording, name, progress);
+      findings = replay(recording, "run %d of %d".formatted(run, races), progress);
     }
     return result(recording, run, findings);
   }
@@ -55,8 +54,8 @@ public final class Conformance {
     }
   }
 
-  private Findings replay(Recording recording, String name, Progress progress) throws IOException {
-    progress.phase(name, recording.eventCount());
+  private Findings replay(Recording recording, String run, Progress progress) throws IOException {
+    progress.phase("%s, %s".formatted(recording.name(), run), recording.eventCount());
     List<OpOutcome> outcomes;
     try {
       outcomes = replayer.replay(recording, progress);
@@ -72,7 +71,7 @@ public final class Conformance {
       NormalisedTrace.write(traces, recording, outcomes);
     }
     return new Findings(
-        Comparison.firstDifference(recording, outcomes), violations(recording, name, outcomes));
+        Comparison.firstDifference(recording, outcomes), violations(recording, run, outcomes));
   }
 
   private static ImmutableList<String> violations(

@@ -87,7 +87,7 @@ final class EntryChain {
     return moves.stream().filter(m -> m.newSpte() == newSpte).count();
   }
 
-  /** What does not add up, in one sentence whose subject is the entry. */
+  /** What does not add up, in one sentence. */
   Optional<String> gap() {
     for (Map.Entry<Long, int[]> group : excess.entrySet()) {
       int[] four = group.getValue();

@@ -114,23 +114,25 @@ final class Normaliser {
     return lines.build();
   }
 
-  /** One line for each range, with neighbours joined. */
+  /** One line for each range; ranges that touch are one. */
   private static ImmutableList<String> dirtyPages(List<long[]> ranges) {
     ImmutableList.Builder<String> lines = ImmutableList.builder();
-    long start = 0;
-    long end = 0;
+    long start = -1;
+    long end = -1;
     for (long[] range : ranges) {
-      if (range[0] != end && end > start) {
-        lines.add(dirtyPages(start, end));
+      if (range[0] != end) {
+        lines.addAll(dirtyPages(start, end));
+        start = range[0];
       }
-      start = range[0] == end && end > start ? start : range[0];
       end = range[0] + range[1];
     }
-    return end > start ? lines.add(dirtyPages(start, end)).build() : lines.build();
+    return lines.addAll(dirtyPages(start, end)).build();
   }
 
-  private static String dirtyPages(long start, long end) {
-    return "dirty pages [%d, %d)".formatted(start, end);
+  private static ImmutableList<String> dirtyPages(long start, long end) {
+    return start == end
+        ? ImmutableList.of()
+        : ImmutableList.of("dirty pages [%d, %d)".formatted(start, end));
   }
 
   private ImmutableList<String> tables(RecordedOp op, OpOutcome outcome) {

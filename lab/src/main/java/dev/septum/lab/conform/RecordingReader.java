@@ -70,6 +70,9 @@ final class RecordingReader {
     for (OpFields fields : top.objects("ops")) {
       ops.add(op(ops.size(), fields, trace));
     }
+    if (ops.isEmpty()) {
+      throw new RecordingException(shown(Recordings.OPS) + " has no operations");
+    }
     return new Recording(name, header(top, ops), ops);
   }
 

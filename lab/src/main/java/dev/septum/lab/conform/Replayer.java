@@ -12,6 +12,10 @@ public interface Replayer {
    * Replays a recording from its first operation to its last; the operations that it calls
    * concurrent run on threads.
    *
+   * <p>Events are in the kernel's own text. Two of them stand for kprobes: {@code
+   * flush_remote_tlbs}, without fields, at each flush of the VM's TLBs, and {@code tdp_map_ret}
+   * with {@code ret_pf=5} and the like when a fault leaves the TDP MMU.
+   *
    * <p>Pages that the recording does not list (the guest's code, guest_memfd) get frames that it
    * does not list either. The tables of a dump and of the events are in frames of the MMU's own.
    *

@@ -40,7 +40,7 @@ class ConformanceTest {
     assertThat(result)
         .isEqualTo(new ConformResult(THP, 6, 2092, 0, Optional.empty(), result.violations()));
     assertThat(result.isEqual()).isTrue();
-    assertThat(phases).containsExactly(THP + " (2092)");
+    assertThat(phases).containsExactly(THP + ", only run (2092)");
   }
 
   @Test
@@ -74,8 +74,7 @@ class ConformanceTest {
     assertThat(result.difference()).isEmpty();
     assertThat(result.violations())
         .containsExactly(
-            RACE
-                + ", run 2 of 5: op 4 concurrent: 99 remote_tlb_flush, but only 9"
+            "run 2 of 5: op 4 concurrent: 99 remote_tlb_flush, but only 9"
                 + " remote_tlb_flush_requests");
   }
 

@@ -7,6 +7,8 @@ import java.nio.file.FileSystem;
 import java.nio.file.FileSystems;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.stream.Stream;
 
 /** The recordings of the real kernel that are part of the project. */
@@ -14,6 +16,9 @@ public final class RealRecordings {
 
   /** Where they are. */
   public static final Path FOLDER = Path.of("recordings");
+
+  /** Recordings do not change, so each is read once. */
+  private static final Map<String, Recording> READ = new ConcurrentHashMap<>();
 
   private RealRecordings() {}
 
@@ -28,7 +33,12 @@ public final class RealRecordings {
   }
 
   static Recording read(String name) throws RecordingException {
-    return Recording.read(zip(name));
+    Recording known = READ.get(name);
+    if (known == null) {
+      known = Recording.read(zip(name));
+      READ.put(name, known);
+    }
+    return known;
   }
 
   /** Unpacks one into a new folder, so that a test can damage it. */

@@ -233,6 +233,11 @@ class RecordingTest {
             replace("ops.json", "\"spte_changed_filter\":\"none\",", ""),
             "/ops.json has no 'spte_changed_filter'"),
         new Damaged(
+            "no operations",
+            folder ->
+                Files.writeString(folder.resolve("ops.json"), "{\"ops\":[],\"sequence\":\"01\"}"),
+            "/ops.json has no operations"),
+        new Damaged(
             "a filter that is none",
             replace(
                 "ops.json", "\"spte_changed_filter\":\"none\"", "\"spte_changed_filter\":\"some\""),
