@@ -63,6 +63,7 @@ final class GuestRun {
     if (instruction instanceof GuestInstruction.WriteTdControls write) {
       return vcpu.td().controls().write(write.value(), vcpu.td().params());
     }
+    // What is left is a VMCALL whose mask is illegal.
     return instruction instanceof GuestInstruction.VeInfoGet
         ? vcpu.veInfo.get()
         : TdcallResult.status(TdxStatus.TDX_OPERAND_INVALID, OperandId.RCX);

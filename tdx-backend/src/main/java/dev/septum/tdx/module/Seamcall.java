@@ -145,9 +145,12 @@ final class Seamcall implements AutoCloseable {
 
   @Override
   public void close() {
-    injected.runMeanwhile();
-    while (!releases.isEmpty()) {
-      releases.pop().run();
+    try {
+      injected.runMeanwhile();
+    } finally {
+      while (!releases.isEmpty()) {
+        releases.pop().run();
+      }
     }
   }
 }

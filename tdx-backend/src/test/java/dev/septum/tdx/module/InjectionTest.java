@@ -169,6 +169,18 @@ final class InjectionTest extends ModuleTestCase {
   }
 
   @Test
+  void meanwhile_thatFails_leavesNoLockBehind() {
+    injector
+        .on(SeamcallLeaf.TDH_MEM_TRACK)
+        .meanwhile(
+            () -> {
+              throw new IllegalStateException("the test's own");
+            });
+    assertThatThrownBy(td::track).hasMessage("the test's own");
+    assertStatus(td.track(), 0);
+  }
+
+  @Test
   void callNumbers_startAt1() {
     assertThatThrownBy(() -> injector.on(BLOCK).next(0))
         .hasMessage("call numbers start at 1, not 0");
