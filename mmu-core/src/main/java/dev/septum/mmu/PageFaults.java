@@ -98,6 +98,9 @@ final class PageFaults {
 
   /** {@code kvm_vcpu_pre_fault_memory}: page by page, until one can't be mapped. */
   PreFault preFault(VcpuMmu vcpu, long gpa, long size) {
+    if (kvm.isBugged()) {
+      return new PreFault(Errno.EIO, size);
+    }
     long end = gpa + size;
     if ((gpa & 4095) != 0 || (size & 4095) != 0 || end <= gpa) {
       return new PreFault(Errno.EINVAL, size);
@@ -105,15 +108,35 @@ final class PageFaults {
     Errno error = mmu.isPreFaultAllowed() ? Errno.OK : Errno.EOPNOTSUPP;
     long at = gpa;
     while (at < end && !error.isError()) {
-      PageFault fault = preFaultOf(vcpu, at);
-      error = preFault(vcpu, fault);
+      PreFaultedPage page = preFaultPage(vcpu, at);
+      error = page.error;
       if (!error.isError()) {
-        at =
-            Math.min(
-                end, (fault.goalLevel().alignDown(at >>> 12) + fault.goalLevel().pages()) << 12);
+        at = Math.min(end, (page.level.alignDown(at >>> 12) + page.level.pages()) << 12);
       }
     }
     return new PreFault(at > gpa ? Errno.OK : error, end - at);
+  }
+
+  /** The level of what is mapped now, or why nothing is. */
+  private record PreFaultedPage(Errno error, PageLevel level) {}
+
+  /** {@code kvm_arch_vcpu_pre_fault_memory}. */
+  private PreFaultedPage preFaultPage(VcpuMmu vcpu, long gpa) {
+    if (((gpa >>> 12) & mmu.gfnDirectBits()) != 0) {
+      return new PreFaultedPage(Errno.EINVAL, PageLevel.NONE);
+    }
+    PageFault fault;
+    FaultOutcome outcome;
+    do {
+      Errno error = kvm.isBugged() ? Errno.EIO : vcpu.load();
+      if (error.isError()) {
+        return new PreFaultedPage(error, PageLevel.NONE);
+      }
+      // What made the attempt retry may have changed slot, backing and level: start afresh.
+      fault = preFaultOf(vcpu, gpa);
+      outcome = fault(vcpu, fault);
+    } while (outcome.result() == RetPf.RETRY);
+    return new PreFaultedPage(preFaultError(outcome), fault.goalLevel());
   }
 
   private PageFault preFaultOf(VcpuMmu vcpu, long gpa) {
@@ -122,19 +145,7 @@ final class PageFaults {
         : newFault(vcpu, gpa | (mmu.gfnDirectBits() << 12), GUEST_FINAL, true);
   }
 
-  /** {@code kvm_tdp_map_page}. */
-  private Errno preFault(VcpuMmu vcpu, PageFault fault) {
-    if (((fault.gpa() >>> 12) & mmu.gfnDirectBits()) != 0 && fault.isPrivate()) {
-      return Errno.EINVAL;
-    }
-    FaultOutcome outcome;
-    do {
-      Errno error = kvm.isBugged() ? Errno.EIO : vcpu.load();
-      if (error.isError()) {
-        return error;
-      }
-      outcome = fault(vcpu, fault);
-    } while (outcome.result() == RetPf.RETRY);
+  private static Errno preFaultError(FaultOutcome outcome) {
     return switch (outcome.result()) {
       case FIXED, SPURIOUS, WRITE_PROTECTED -> Errno.OK;
       case EMULATE -> Errno.ENOENT;
