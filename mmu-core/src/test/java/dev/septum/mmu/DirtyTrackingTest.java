@@ -408,10 +408,7 @@ class DirtyTrackingTest {
     @ParameterizedTest
     @EnumSource(DirtyLogBoundary.class)
     void lastBitOnTheNextHugePage_isMissedByRoundingUp(DirtyLogBoundary boundary) {
-      use(
-          TestVm.of(
-              VmType.DEFAULT,
-              MmuParams.of(SpteFormat.ept()).withBoundary(boundary)));
+      use(TestVm.of(VmType.DEFAULT, MmuParams.of(SpteFormat.ept()).withBoundary(boundary)));
       manualProtect(3);
       vm.setParameter("eager_page_split", "N");
       vm.addShared(GFN + 0x10, 0x5f0);

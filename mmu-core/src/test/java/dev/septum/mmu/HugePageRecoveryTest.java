@@ -393,6 +393,19 @@ class HugePageRecoveryTest {
     assertThat(vm.leafCounts()).containsExactly(0L, 1L, 0L);
   }
 
+  /** Race R9: the fault's entry is frozen with its table before the fault can write it. */
+  @Test
+  void faultInATableThatIsTornDown_retriesAndMapsNothing() {
+    vm.addShared(GFN, 0x200);
+    vm.map(GFN, TestVm.READ);
+    vm.hooks.onExchange(this::zapTable);
+
+    assertThat(vm.fault(GFN + 1, TestVm.WRITE)).isEqualTo(FaultOutcome.of(RetPf.RETRY));
+
+    assertThat(vm.leafCounts()).containsExactly(0L, 0L, 0L);
+    vm.map(GFN + 1, TestVm.WRITE);
+  }
+
   @Test
   void privatePage_isNeverMerged() {
     use(TestVm.swProtected());
