@@ -53,6 +53,9 @@ public final class DirtyTracking {
    * @return EINVAL for other bits, or INITIALLY_SET alone
    */
   public Errno enableManualProtect(int caps) {
+    if (kvm.isBugged()) {
+      return Errno.EIO;
+    }
     boolean possible = caps == 0 || caps == MANUAL_PROTECT_ENABLE || caps == 3;
     if (possible) {
       manualProtect = caps;
@@ -68,6 +71,9 @@ public final class DirtyTracking {
    *     a vCPU; E2BIG if it is too large
    */
   public Errno enableRing(long bytes) {
+    if (kvm.isBugged()) {
+      return Errno.EIO;
+    }
     if (bytes < 4096 || Long.bitCount(bytes) != 1) {
       return Errno.EINVAL;
     }
@@ -214,6 +220,9 @@ public final class DirtyTracking {
   }
 
   private Errno check(int slotNumber) {
+    if (kvm.isBugged()) {
+      return Errno.EIO;
+    }
     if (ringEntries != 0) {
       return Errno.ENXIO;
     }
@@ -224,9 +233,12 @@ public final class DirtyTracking {
    * {@code KVM_RESET_DIRTY_RINGS}: takes back what user space has collected and write-protects
    * those pages again. No lock held.
    *
-   * @return how many entries
+   * @return how many entries, or as a negative number EINVAL if there are no rings
    */
   public int resetRings() {
+    if (kvm.isBugged() || ringEntries == 0) {
+      return (kvm.isBugged() ? Errno.EIO : Errno.EINVAL).code();
+    }
     return mmu.withSlotsLock(
         () -> {
           int taken = 0;

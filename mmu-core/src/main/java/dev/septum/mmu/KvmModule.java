@@ -43,7 +43,7 @@ public final class KvmModule {
   private final SharedWord eagerPageSplit;
   private final SharedWord nxHugePages;
 
-  /** 1 once {@code nx_huge_pages} was set to "never": it can't be written any more. */
+  /** 1 once {@code nx_huge_pages} was set to "never": nothing of NX can be written any more. */
   private final SharedWord nxNever;
 
   private final SharedWord recoveryRatio;
@@ -73,12 +73,15 @@ public final class KvmModule {
    * every VM. No lock held.
    *
    * @return ENOENT for an unknown parameter, EINVAL for a value that it does not take, EBUSY for
-   *     "never" while there are VMs, EPERM after "never"
+   *     "never" while there are VMs, EPERM for what concerns NX huge pages after "never"
    */
   public Errno setParameter(String name, String value) {
     Optional<Parameter> parameter = Parameter.named(name);
     if (parameter.isEmpty()) {
       return Errno.ENOENT;
+    }
+    if (parameter.get() != Parameter.EAGER_PAGE_SPLIT && nxNever.get() == 1) {
+      return Errno.EPERM;
     }
     return switch (parameter.get()) {
       case EAGER_PAGE_SPLIT -> setFlag(eagerPageSplit, value);
@@ -170,9 +173,6 @@ public final class KvmModule {
   }
 
   private Errno setNxHugePages(String value) {
-    if (nxNever.get() == 1) {
-      return Errno.EPERM;
-    }
     if (value.equals("never")) {
       return vms().isEmpty() ? never() : Errno.EBUSY;
     }

@@ -112,7 +112,7 @@ public final class MmuNotifier {
     return young[0];
   }
 
-  /** The VMM's address space goes: everything is zapped ({@code release}). */
+  /** The VMM's address space goes, and all that it backs is zapped ({@code release}). */
   public void release() {
     mmu.withMmuLock(
         () -> {
@@ -162,7 +162,7 @@ public final class MmuNotifier {
     try {
       for (Hit hit : hits(startHva, endHva)) {
         Consumer<MmuPage> visitRoot = root -> visitLeafs(root, hit.gfns, visitor);
-        mmu.roots().matching(SHARED, hit.slot.asId()).forEach(visitRoot);
+        mmu.roots().valid(SHARED, hit.slot.asId()).forEach(visitRoot);
       }
     } finally {
       kvm.kernel().rcu().readUnlock();

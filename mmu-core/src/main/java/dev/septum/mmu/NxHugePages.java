@@ -59,7 +59,8 @@ final class NxHugePages {
 
   /**
    * Zaps the oldest tables, one in {@code nx_huge_pages_recovery_ratio} of them; those of a slot
-   * that logs stay. Takes mmu_lock.
+   * that logs stay. Takes mmu_lock, and drops it when others wait ({@code
+   * kvm_recover_nx_huge_pages}).
    */
   void recover() {
     LockMode mode = mmu.module().generation().nxRecoveryMode();
@@ -73,15 +74,33 @@ final class NxHugePages {
       MmuPage table = oldest();
       for (; toZap > 0 && table != null; toZap--) {
         flush |= recover(table, mode);
+        if (kvm.mmuLock().needBreak()) {
+          flushIf(flush);
+          flush = false;
+          letOthersIn(mode);
+        }
         table = oldest();
       }
-      if (flush) {
-        kvm.flushRemoteTlbs();
-      }
+      flushIf(flush);
     } finally {
       kvm.kernel().rcu().readUnlock();
       kvm.mmuLock().unlock(mode);
     }
+  }
+
+  private void flushIf(boolean flush) {
+    if (flush) {
+      kvm.flushRemoteTlbs();
+    }
+  }
+
+  private void letOthersIn(LockMode mode) {
+    mmu.counters().increment(MmuCounter.LOCK_DROPS_RESCHED);
+    kvm.kernel().rcu().readUnlock();
+    kvm.mmuLock().unlock(mode);
+    kvm.kernel().condResched();
+    kvm.mmuLock().lock(mode);
+    kvm.kernel().rcu().readLock();
   }
 
   private @Nullable MmuPage oldest() {

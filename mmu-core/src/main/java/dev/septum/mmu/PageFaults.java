@@ -105,6 +105,9 @@ final class PageFaults {
 
   /** {@code kvm_vcpu_pre_fault_memory}: page by page, until one can't be mapped. */
   PreFault preFault(VcpuMmu vcpu, long gpa, long size) {
+    if (kvm.isBugged()) {
+      return new PreFault(Errno.EIO, size);
+    }
     if ((gpa & 4095) != 0 || (size & 4095) != 0 || gpa + size <= gpa) {
       return new PreFault(Errno.EINVAL, size);
     }
@@ -130,15 +133,16 @@ final class PageFaults {
   /** {@code kvm_tdp_map_page}. */
   private PreFaultStep preFaultPage(VcpuMmu vcpu, long gpa) {
     if (((gpa >>> 12) & mmu.gfnDirectBits()) != 0) {
-      return new PreFaultStep(Errno.EINVAL, PageLevel.LEVEL_4K);
+      return new PreFaultStep(Errno.EINVAL, PageLevel.NONE);
     }
     PageFault fault;
     FaultOutcome outcome;
     do {
       Errno error = kvm.isBugged() ? Errno.EIO : vcpu.load();
       if (error.isError()) {
-        return new PreFaultStep(error, PageLevel.LEVEL_4K);
+        return new PreFaultStep(error, PageLevel.NONE);
       }
+      // What made the attempt retry may have changed slot, backing and level: start afresh.
       fault = newPreFault(vcpu, gpa);
       outcome = fault(vcpu, fault);
     } while (outcome.result() == RetPf.RETRY);

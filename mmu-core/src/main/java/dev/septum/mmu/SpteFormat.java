@@ -267,7 +267,7 @@ public final class SpteFormat {
     if (childLevel == PageLevel.LEVEL_4K) {
       spte &= ~LARGE;
       if (nxHugePages) {
-        spte = makeExecutable(spte);
+        spte = protect(spte, execMask, nxMask);
       }
     }
     return spte;
@@ -281,7 +281,7 @@ public final class SpteFormat {
   /** The huge entry that takes over from a table of small ones ({@code make_huge_spte}). */
   public long makeHuge(long small, PageLevel level, boolean nxHugePages) {
     long spte = (small | LARGE) & ~((level.pages() - 1) << 12);
-    return nxHugePages ? (spte & ~execMask) | nxMask : spte;
+    return nxHugePages ? protect(spte, nxMask, execMask) : spte;
   }
 
   /** The entry without write permission; it can be given back without a lookup. */
@@ -378,10 +378,13 @@ public final class SpteFormat {
     return adEnabled ? spte | accessedMask | dirtyMask : spte;
   }
 
-  private long makeExecutable(long spte) {
+  /**
+   * Changes permissions, also those of an access-tracked entry ({@code modify_spte_protections}).
+   */
+  private long protect(long spte, long set, long clear) {
     boolean tracked = !adEnabled && isAccessTracked(spte);
-    long executable = tracked ? restoreAccessTrack(spte) : spte;
-    executable = (executable & ~nxMask) | execMask;
-    return tracked ? markForAccessTrack(executable) : executable;
+    long restored = tracked ? restoreAccessTrack(spte) : spte;
+    long changed = (restored | set) & ~clear;
+    return tracked ? markForAccessTrack(changed) : changed;
   }
 }

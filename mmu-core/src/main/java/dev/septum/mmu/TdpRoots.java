@@ -171,11 +171,14 @@ final class TdpRoots {
     }
   }
 
-  /** Zaps every root, used or not ({@code kvm_tdp_mmu_zap_all}). mmu_lock held for write. */
+  /**
+   * Zaps every direct root, valid or not: what the VMM's memory backs ({@code
+   * kvm_tdp_mmu_zap_all}). mmu_lock held for write.
+   */
   void zapAll() {
     kvm.mmuLock().assertHeld(LockMode.EXCLUSIVE);
     forEach(
-        roots,
+        roots.stream().filter(r -> !r.isMirror()).toList(),
         root -> {
           zapRoot(root, LockMode.EXCLUSIVE);
           return true;

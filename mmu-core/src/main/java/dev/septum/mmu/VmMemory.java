@@ -18,6 +18,9 @@ public final class VmMemory {
   private static final Set<GfnKind> BOTH = EnumSet.allOf(GfnKind.class);
   private static final PageLevel[] HUGE_LEVELS = {PageLevel.LEVEL_2M, PageLevel.LEVEL_1G};
 
+  /** {@code KVM_MEM_MAX_NR_PAGES}: pages that one slot may have. */
+  private static final long MAX_PAGES = (1L << 31) - 1;
+
   /** {@code KVM_MEMORY_ATTRIBUTE_PRIVATE}. */
   private static final long ATTRIBUTE_PRIVATE = 8;
 
@@ -138,6 +141,7 @@ public final class VmMemory {
   private boolean isPossible(MemoryRegion region) {
     long last = region.baseGfn() + region.pages() - 1;
     return region.baseGfn() >= 0
+        && region.pages() <= MAX_PAGES
         && last >= region.baseGfn()
         && last < mmu.maxGfnPlusOne()
         && (last & mmu.gfnDirectBits()) == 0

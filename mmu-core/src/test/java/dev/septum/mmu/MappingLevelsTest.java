@@ -81,6 +81,17 @@ class MappingLevelsTest {
   }
 
   @Test
+  void slotThatLogs_is4KUntilItLogsNoMore() {
+    vm.add(MemoryRegion.shared(0, GFN, 0x400, GFN << 12).withFlags(MemoryRegion.LOG_DIRTY_PAGES));
+    vm.memory.setLevel(HUGE);
+    assertLevel(GFN, TestVm.READ, SMALL);
+
+    vm.setFlags(0);
+
+    assertLevel(GFN + 0x200, TestVm.READ, HUGE);
+  }
+
+  @Test
   void private_followsTheFolio() {
     use(TestVm.td());
     vm.addPrivate(GFN, 0x200, HUGE);

@@ -327,6 +327,16 @@ class MmuTraceTest {
     trace.pageFault(0, 0, 1, 2);
     trace.setMemAttributes(new GfnRange(0, 1), 8);
     trace.zapAllFast(0);
+    trace.checkMmioSpte(1, 2, 3);
+    trace.handleMmioPageFault(1, 6);
+    trace.matchMmio(0x1000, true);
+    trace.mapReturned(RetPf.FIXED);
+    trace.unmapHvaRange(0, 0x1000);
+    trace.ageHva(0, 0x1000);
+    trace.testAgeHva(0);
+    DirtyRing ring = new DirtyRing(Kernel.host(), 0, 256);
+    trace.dirtyRingPush(ring, 1, 2);
+    trace.dirtyRingReset(ring);
 
     assertThat(names)
         .isEqualTo(
@@ -338,7 +348,16 @@ class MmuTraceTest {
                     "kvm_mmu_prepare_zap_page",
                     "kvm_page_fault",
                     "kvm_vm_set_mem_attributes",
-                    "kvm_mmu_zap_all_fast")
+                    "kvm_mmu_zap_all_fast",
+                    "check_mmio_spte",
+                    "handle_mmio_page_fault",
+                    "vcpu_match_mmio",
+                    "tdp_map_ret",
+                    "kvm_unmap_hva_range",
+                    "kvm_age_hva",
+                    "kvm_test_age_hva",
+                    "kvm_dirty_ring_push",
+                    "kvm_dirty_ring_reset")
                 : List.of());
   }
 

@@ -147,6 +147,22 @@ class SpteFormatTest {
   }
 
   @Test
+  void makeHuge_ofAccessTracked_losesExecuteAlsoForLater() {
+    assertThat(adLess.makeHuge(0x8750000123405a70L, HUGE, false)).isEqualTo(0x8750000123400af0L);
+    assertThat(adLess.makeHuge(0x8750000123405a70L, HUGE, true)).isEqualTo(0x8650000123400af0L);
+    assertThat(adLess.restoreAccessTrack(0x8650000123400af0L)).isEqualTo(0x8610000123400af1L);
+  }
+
+  @Test
+  void hardware_setsWhatTheAccessShows_whereThereAreAdBits() {
+    assertThat(ept.afterRead(0x8600000123456877L)).isEqualTo(0x8600000123456977L);
+    assertThat(ept.afterWrite(0x8600000123456877L)).isEqualTo(0x8600000123456b77L);
+    assertThat(npt.afterRead(0x123456e07L)).isEqualTo(0x123456e27L);
+    assertThat(npt.afterWrite(0x123456e07L)).isEqualTo(0x123456e67L);
+    assertThat(adLess.afterWrite(0x8610000123456877L)).isEqualTo(0x8610000123456877L);
+  }
+
+  @Test
   void makeHuge_takesTheOneSampledChild() {
     long fifth = child(huge, SMALL, false, 5);
     assertThat(ept.makeHuge(fifth, HUGE, false)).isEqualTo(0x8600000123400bf7L);

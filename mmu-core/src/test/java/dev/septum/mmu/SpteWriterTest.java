@@ -167,6 +167,46 @@ class SpteWriterTest {
     }
 
     @Test
+    void zapAndFlush_entryChangedSinceItWasRead_touchesNothingAndHasTheNewValue() {
+      mapOne();
+      long table = vm.spte(vm.directRoot(), GFN, PageLevel.LEVEL_2M);
+      vm.events.clear();
+
+      Errno error =
+          vm.at(
+              vm.directRoot(),
+              GFN,
+              PageLevel.LEVEL_2M,
+              LockMode.SHARED,
+              iter -> {
+                iter.setOldSpte(table + 0x1000);
+                Errno result = SpteWriter.forMode(vm.mmu, LockMode.SHARED).zapAndFlush(iter);
+                assertThat(iter.oldSpte()).isEqualTo(table);
+                return result;
+              });
+
+      assertThat(error).isEqualTo(Errno.EBUSY);
+      assertThat(vm.takeEvents()).isEmpty();
+      assertThat(vm.flushes()).isZero();
+    }
+
+    @Test
+    void zapAndFlush_isForTheReadLock() {
+      mapOne();
+
+      assertThatIllegalStateException()
+          .isThrownBy(
+              () ->
+                  vm.at(
+                      vm.directRoot(),
+                      GFN,
+                      PageLevel.LEVEL_2M,
+                      LockMode.EXCLUSIVE,
+                      SpteWriter.forMode(vm.mmu, LockMode.SHARED)::zapAndFlush))
+          .withMessage("mmu_lock is not held for read");
+    }
+
+    @Test
     void set_flagChange_isTracedAndNotCounted() {
       mapOne();
       long old = vm.spte(vm.directRoot(), GFN, SMALL);

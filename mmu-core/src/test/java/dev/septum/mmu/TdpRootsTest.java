@@ -195,6 +195,40 @@ class TdpRootsTest {
   }
 
   @Test
+  void zap_lockWaitedFor_goesOnWhereItWas_andFaultsMeanwhileRetry() {
+    mapSome();
+    List<FaultOutcome> outcomes = new ArrayList<>();
+    vm.hooks.onEvent(
+        "kvm_tdp_mmu_spte_changed",
+        () -> vm.hooks.onYield(() -> outcomes.add(vm.fault(GFN + 1, TestVm.WRITE))));
+
+    zapAllFast();
+
+    assertThat(outcomes).containsExactly(FaultOutcome.of(RetPf.RETRY));
+    assertThat(vm.leafCounts()).containsExactly(0L, 0L, 0L);
+    assertThat(vm.mmu.counters().get(MmuCounter.LOCK_DROPS_RESCHED)).isEqualTo(1);
+    assertThat(vm.vcpu.load()).isEqualTo(Errno.OK);
+  }
+
+  @Test
+  void zapAll_wantsTheWriteLock_andLeavesTheRootUsable() {
+    mapSome();
+    MmuPage root = vm.directRoot();
+    assertThatIllegalStateException()
+        .isThrownBy(() -> vm.mmu.roots().zapAll())
+        .withMessage("mmu_lock is not held for write");
+
+    vm.mmuLock().lock(LockMode.EXCLUSIVE);
+    vm.mmu.roots().zapAll();
+    vm.mmuLock().unlock(LockMode.EXCLUSIVE);
+
+    assertThat(vm.leafCounts()).containsExactly(0L, 0L, 0L);
+    assertThat(vm.directRoot()).isSameAs(root);
+    assertThat(root.rootCount()).isEqualTo(2);
+    vm.map(GFN, TestVm.WRITE);
+  }
+
+  @Test
   void put_lastReferenceOfAValidRoot_bugsTheVm() {
     TestVm careless = TestVm.ordinary();
     MmuPage root = careless.directRoot();

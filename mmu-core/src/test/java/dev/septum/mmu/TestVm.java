@@ -5,7 +5,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.mockito.Mockito.spy;
 
 import dev.septum.kernel.Gfp;
-import dev.septum.kernel.Kernel;
 import dev.septum.kernel.LockMode;
 import dev.septum.kernel.PageAllocator;
 import dev.septum.kernel.PageOwner;
@@ -56,6 +55,7 @@ final class TestVm extends Kvm {
   final KvmMmu mmu;
   final MmuView view;
   final VcpuMmu vcpu;
+  final TestKernel hooks;
   private final List<GuestMemfd> gmems = new ArrayList<>();
   private @Nullable String expectedBug;
 
@@ -65,8 +65,14 @@ final class TestVm extends Kvm {
     }
   }
 
-  private TestVm(VmType type, KvmModule module, MmuParams params, Host host, List<String> events) {
-    this(type, module, params, host, events, spy(new TestBackend(host.pages(), events)));
+  private TestVm(
+      VmType type,
+      KvmModule module,
+      MmuParams params,
+      Host host,
+      List<String> events,
+      TestKernel hooks) {
+    this(type, module, params, host, events, hooks, spy(new TestBackend(host.pages(), events)));
   }
 
   private TestVm(
@@ -75,9 +81,11 @@ final class TestVm extends Kvm {
       MmuParams params,
       Host host,
       List<String> events,
+      TestKernel hooks,
       TestBackend backend) {
     super(0, host, backend, type);
     this.events = events;
+    this.hooks = hooks;
     this.ops = backend;
     this.memory = new TestMemory(host.pages());
     this.mmu = new KvmMmu(this, module, params, memory);
@@ -95,7 +103,11 @@ final class TestVm extends Kvm {
 
   /** A VM on a kernel that maps huge pages non-executable. */
   static TestVm nx() {
-    TestVm vm = ordinary();
+    return nx(KernelGeneration.LINUX_7_1, SpteFormat.ept());
+  }
+
+  static TestVm nx(KernelGeneration generation, SpteFormat format) {
+    TestVm vm = of(VmType.DEFAULT, generation, MmuParams.of(format));
     assertThat(vm.mmu.module().setParameter("nx_huge_pages", "force")).isEqualTo(Errno.OK);
     assertThat(vm.vcpu.load()).isEqualTo(Errno.OK);
     vm.events.clear();
@@ -104,6 +116,7 @@ final class TestVm extends Kvm {
 
   static TestVm of(VmType type, KernelGeneration generation, MmuParams params) {
     List<String> events = Collections.synchronizedList(new ArrayList<>());
+    TestKernel kernel = new TestKernel();
     TraceSink trace =
         new TraceSink() {
           @Override
@@ -114,12 +127,17 @@ final class TestVm extends Kvm {
           @Override
           public void event(String name, String fields) {
             events.add(name + ": " + fields);
+            kernel.event(name);
           }
         };
-    Kernel kernel = Kernel.host();
     PageAllocator pages = new PageAllocator(kernel, 8L << 30, Placement.SEQUENTIAL, 0);
-    return new TestVm(
-        type, new KvmModule(kernel, generation), params, new Host(kernel, pages, trace), events);
+    KvmModule module = new KvmModule(kernel, generation);
+    return new TestVm(type, module, params, new Host(kernel, pages, trace), events, kernel);
+  }
+
+  /** An ordinary VM on a kernel of that generation. */
+  static TestVm of(KernelGeneration generation, SpteFormat format) {
+    return of(VmType.DEFAULT, generation, MmuParams.of(format));
   }
 
   static TestVm of(VmType type, SpteFormat format) {
@@ -182,10 +200,35 @@ final class TestVm extends Kvm {
     }
   }
 
-  private Memslot add(MemoryRegion region) {
+  Memslot add(MemoryRegion region) {
     assertThat(mmu.memory().setRegion(region)).isEqualTo(Errno.OK);
-    Memslot slot = mmu.memslots().byId(region.slot());
-    return requireNonNull(slot);
+    return slot(region.slot());
+  }
+
+  /** The slot of that number; address space in bits 31:16. */
+  Memslot slot(int slot) {
+    return requireNonNull(mmu.memslots().byId(slot));
+  }
+
+  /** Changes the flags of slot 0. */
+  void setFlags(int flags) {
+    add(slot(0).region().withFlags(flags));
+  }
+
+  void setParameter(String name, String value) {
+    assertThat(mmu.module().setParameter(name, value)).isEqualTo(Errno.OK);
+  }
+
+  /** The pages of slot 0 that are marked dirty, by their offset. */
+  List<Long> dirty() {
+    DirtyBitmap bitmap = requireNonNull(slot(0).dirtyBitmap());
+    List<Long> pages = new ArrayList<>();
+    for (int i = 0; i < bitmap.words(); i++) {
+      for (long left = bitmap.word(i); left != 0; left &= left - 1) {
+        pages.add(i * 64L + Long.numberOfTrailingZeros(left));
+      }
+    }
+    return pages;
   }
 
   private int nextSlot() {
@@ -251,6 +294,25 @@ final class TestVm extends Kvm {
           iter.table().spt().set(iter.index(), spte);
           return Errno.OK;
         });
+  }
+
+  /** Overwrites the gfn's entry of a level, whatever lock the caller holds. */
+  void poke(long gfn, PageLevel level, long spte) {
+    kernel().rcu().readLock();
+    try {
+      TdpIter iter = new TdpIter(mmu, directRoot(), level, gfn, gfn + 1);
+      while (iter.level() != level) {
+        iter.next();
+      }
+      iter.table().spt().set(iter.index(), spte);
+    } finally {
+      kernel().rcu().readUnlock();
+    }
+  }
+
+  /** How often TLBs were to be flushed. */
+  long flushes() {
+    return stats().get(VmStat.REMOTE_TLB_FLUSH_REQUESTS);
   }
 
   long spte(MmuPage root, long gfn, PageLevel level) {
