@@ -21,7 +21,7 @@ import java.util.concurrent.ConcurrentHashMap;
  * A host kernel in which a test can have things happen right before a thread takes a lock: an
  * interleaving that others only meet by luck.
  */
-final class HookKernel implements Kernel {
+public final class HookKernel implements Kernel {
 
   private final Kernel kernel = Kernel.host();
   private final Map<LockClass, Queue<Runnable>> hooks = new ConcurrentHashMap<>();
@@ -31,7 +31,7 @@ final class HookKernel implements Kernel {
    * Runs {@code body} on the thread that takes a lock of this class next, before it waits for it; a
    * second hook runs before the lock is taken once more. Hooks are not run inside hooks.
    */
-  void before(LockClass lockClass, Runnable body) {
+  public void before(LockClass lockClass, Runnable body) {
     hooks.computeIfAbsent(lockClass, c -> new ArrayDeque<>()).add(body);
   }
 

@@ -14,14 +14,23 @@ final class MmioCache {
     this.mmu = mmu;
   }
 
-  /** {@code vcpu_cache_mmio_info}. */
-  void remember(long newGfn) {
+  /** The generation that counts: that of the first address space, also in SMM. */
+  long currentGeneration() {
+    return mmu.memslots().generation(0);
+  }
+
+  /**
+   * {@code vcpu_cache_mmio_info}.
+   *
+   * @param newGeneration the generation before the memslots were searched
+   */
+  void remember(long newGfn, long newGeneration) {
     gfn = newGfn;
-    generation = mmu.memslots().generation(0);
+    generation = newGeneration;
   }
 
   /** Whether there is still no memory at the address; gfn 0 is never remembered. */
   boolean matches(long gpa) {
-    return gfn != 0 && gfn == gpa >>> 12 && generation == mmu.memslots().generation(0);
+    return gfn != 0 && gfn == gpa >>> 12 && generation == currentGeneration();
   }
 }

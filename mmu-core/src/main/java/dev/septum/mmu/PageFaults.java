@@ -63,6 +63,10 @@ final class PageFaults {
 
   private PageFault newFault(VcpuMmu vcpu, long gpa, long errorCode, boolean prefetch) {
     PageFault fault = new PageFault(mmu, gpa, errorCode, prefetch);
+    // A slot may be created once none was found. What then says "no memory" must be out of date,
+    // so its generation is read first; the kernel's SRCU makes the creation wait instead.
+    fault.setGenerations(
+        mmu.memslots().generation(vcpu.asId()), vcpu.mmioCache().currentGeneration());
     fault.setSlot(mmu.memslots().find(vcpu.asId(), fault.gfn()));
     return fault;
   }
@@ -87,7 +91,7 @@ final class PageFaults {
       return RetPf.INVALID;
     }
     mmu.trace().handleMmioPageFault(format.mmioGfn(spte), format.mmioAccess(spte));
-    vcpu.mmioCache().remember(format.mmioGfn(spte));
+    vcpu.mmioCache().remember(format.mmioGfn(spte), fault.mmioCacheGeneration());
     return RetPf.EMULATE;
   }
 
@@ -267,8 +271,12 @@ final class PageFaults {
   }
 
   private boolean isStale(VcpuMmu vcpu, PageFault fault) {
+    // The slot may be on its way out since it was found, and be unmapped already: whoever unmaps it
+    // marks it first and then takes mmu_lock. The kernel's SRCU makes the unmapping wait instead.
+    Memslot slot = fault.slot();
     return vcpu.directRoot().role().isInvalid()
-        || (fault.slot() != null && mmu.invalidate().mustRetry(fault.mmuSeq(), fault.gfn()));
+        || (slot != null
+            && (slot.isInvalid() || mmu.invalidate().mustRetry(fault.mmuSeq(), fault.gfn())));
   }
 
   /**
@@ -365,7 +373,7 @@ final class PageFaults {
     if (fault.isPrivate()) {
       return FaultOutcome.memoryFault(Errno.EFAULT, fault);
     }
-    vcpu.mmioCache().remember(fault.gfn());
+    vcpu.mmioCache().remember(fault.gfn(), fault.mmioCacheGeneration());
     return FaultOutcome.of(fault.gfn() < mmu.maxGfnPlusOne() ? RetPf.CONTINUE : RetPf.EMULATE);
   }
 
