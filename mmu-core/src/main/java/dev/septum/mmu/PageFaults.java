@@ -271,12 +271,8 @@ final class PageFaults {
   }
 
   private boolean isStale(VcpuMmu vcpu, PageFault fault) {
-    // The slot may be on its way out since it was found, and be unmapped already: whoever unmaps it
-    // marks it first and then takes mmu_lock. The kernel's SRCU makes the unmapping wait instead.
-    Memslot slot = fault.slot();
     return vcpu.directRoot().role().isInvalid()
-        || (slot != null
-            && (slot.isInvalid() || mmu.invalidate().mustRetry(fault.mmuSeq(), fault.gfn())));
+        || (fault.slot() != null && mmu.invalidate().mustRetry(fault.mmuSeq(), fault.gfn()));
   }
 
   /**
