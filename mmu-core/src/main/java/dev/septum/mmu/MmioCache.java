@@ -14,23 +14,14 @@ final class MmioCache {
     this.mmu = mmu;
   }
 
-  /** The generation that counts: that of the first address space, also in SMM. */
-  long currentGeneration() {
-    return mmu.memslots().generation(0);
-  }
-
-  /**
-   * {@code vcpu_cache_mmio_info}.
-   *
-   * @param newGeneration the generation before the memslots were searched
-   */
-  void remember(long newGfn, long newGeneration) {
+  /** {@code vcpu_cache_mmio_info}. */
+  void remember(long newGfn) {
     gfn = newGfn;
-    generation = newGeneration;
+    generation = mmu.memslots().generation(0);
   }
 
   /** Whether there is still no memory at the address; gfn 0 is never remembered. */
   boolean matches(long gpa) {
-    return gfn != 0 && gfn == gpa >>> 12 && generation == currentGeneration();
+    return gfn != 0 && gfn == gpa >>> 12 && generation == mmu.memslots().generation(0);
   }
 }

@@ -48,8 +48,6 @@ public final class PageFault {
   private PageLevel goalLevel = PageLevel.LEVEL_4K;
   private boolean hugePageDisallowed;
   private @Nullable Memslot slot;
-  private long memslotGeneration;
-  private long mmioCacheGeneration;
   private long pfn = NO_PFN;
   private boolean mapWritable;
   private long mmuSeq;
@@ -119,21 +117,6 @@ public final class PageFault {
 
   void setSlot(@Nullable Memslot newSlot) {
     slot = newSlot;
-  }
-
-  /** The generation of the vCPU's memslots before the slot was looked up. */
-  long memslotGeneration() {
-    return memslotGeneration;
-  }
-
-  /** The same as the vCPU's MMIO cache counts it. */
-  long mmioCacheGeneration() {
-    return mmioCacheGeneration;
-  }
-
-  void setGenerations(long ofMemslots, long ofMmioCache) {
-    memslotGeneration = ofMemslots;
-    mmioCacheGeneration = ofMmioCache;
   }
 
   boolean hasPfn() {

@@ -124,7 +124,7 @@ final class PageFaultMapper {
     boolean mmio = fault.slot() == null;
     long newSpte =
         mmio
-            ? format.makeMmio(fault.gfn(), fault.memslotGeneration())
+            ? format.makeMmio(fault.gfn(), mmu.memslots().generation(vcpu.asId()))
             : makeLeaf(vcpu, fault, iter);
     if (newSpte != old) {
       if (writer.set(iter, newSpte).isError()) {

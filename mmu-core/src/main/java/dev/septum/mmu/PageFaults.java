@@ -63,10 +63,6 @@ final class PageFaults {
 
   private PageFault newFault(VcpuMmu vcpu, long gpa, long errorCode, boolean prefetch) {
     PageFault fault = new PageFault(mmu, gpa, errorCode, prefetch);
-    // A slot may be created once none was found. What then says "no memory" must be out of date,
-    // so its generation is read first; the kernel's SRCU makes the creation wait instead.
-    fault.setGenerations(
-        mmu.memslots().generation(vcpu.asId()), vcpu.mmioCache().currentGeneration());
     fault.setSlot(mmu.memslots().find(vcpu.asId(), fault.gfn()));
     return fault;
   }
@@ -91,7 +87,7 @@ final class PageFaults {
       return RetPf.INVALID;
     }
     mmu.trace().handleMmioPageFault(format.mmioGfn(spte), format.mmioAccess(spte));
-    vcpu.mmioCache().remember(format.mmioGfn(spte), fault.mmioCacheGeneration());
+    vcpu.mmioCache().remember(format.mmioGfn(spte));
     return RetPf.EMULATE;
   }
 
@@ -369,7 +365,7 @@ final class PageFaults {
     if (fault.isPrivate()) {
       return FaultOutcome.memoryFault(Errno.EFAULT, fault);
     }
-    vcpu.mmioCache().remember(fault.gfn(), fault.mmioCacheGeneration());
+    vcpu.mmioCache().remember(fault.gfn());
     return FaultOutcome.of(fault.gfn() < mmu.maxGfnPlusOne() ? RetPf.CONTINUE : RetPf.EMULATE);
   }
 
