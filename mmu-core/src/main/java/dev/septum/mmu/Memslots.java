@@ -133,9 +133,12 @@ public final class Memslots {
         change.apply(space.current.slots).stream()
             .sorted(Comparator.comparingLong(s -> s.gfns().start()))
             .collect(ImmutableList.toImmutableList());
-    space.current = new Generation(space.current.number + spaces.size(), next);
-    // A fault that still has the old slot would mark pages dirty in a bitmap that is gone.
+    long old = space.current.number;
+    space.current = new Generation(old, next);
+    // A fault that still has the old slot would mark pages dirty in a bitmap that is gone, and one
+    // that found none would give its MMIO SPTE a generation in which there is memory.
     srcu.synchronize();
+    space.current = new Generation(old + spaces.size(), next);
     return space.current.number;
   }
 }

@@ -116,7 +116,7 @@ class AddressSpacesTest {
 
     assertThat(List.of(slots.generation(0), slots.generation(1))).containsExactly(2L, 5L);
     assertThat(slots.all()).hasSize(1);
-    assertThat(slots.everywhere()).hasSize(3);
+    assertThat(slots.everywhereByHva()).hasSize(3);
     assertThat(slots.find(1)).isNull();
     assertThat(vm.slot(SMM_SLOT | 1).id()).isEqualTo(1);
     assertThat(slots.find(1, 1)).isSameAs(vm.slot(SMM_SLOT | 1));
