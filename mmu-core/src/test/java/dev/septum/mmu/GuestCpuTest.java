@@ -140,7 +140,7 @@ class GuestCpuTest {
     vm.add(MemoryRegion.shared(0, GFN, 1, GPA).withFlags(MemoryRegion.LOG_DIRTY_PAGES));
     write(GPA);
     vm.poke(GFN, SMALL, LEAF - 0x200);
-    vm.slot(0).dirtyBitmap().take(0);
+    vm.bitmap().take(0);
     vm.hooks.onExchange(() -> vm.poke(GFN, SMALL, LEAF - 0x202));
 
     assertThat(write(GPA)).isEqualTo(DONE);

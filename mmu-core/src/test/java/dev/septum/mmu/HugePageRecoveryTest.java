@@ -365,6 +365,22 @@ class HugePageRecoveryTest {
     assertThat(vm.view.directLeafs()).isEqualTo(expected);
   }
 
+  /** The slot knows nothing of the start of the 1G entry that it lies in. */
+  @ParameterizedTest
+  @EnumSource(KernelGeneration.class)
+  void slotInTheMiddleOfAGigabyte_comesBackIn2MPages(KernelGeneration generation) {
+    use(TestVm.of(generation, SpteFormat.ept()));
+    vm.memory.setLevel(HUGE);
+    vm.add(MemoryRegion.shared(0, GFN + 0x200, 0x200, (GFN + 0x200) << 12).withFlags(LOG));
+    vm.map(GFN + 0x200, TestVm.WRITE);
+
+    vm.setFlags(0);
+
+    boolean inPlace = generation == KernelGeneration.LINUX_7_1;
+    assertThat(vm.leafCounts()).containsExactly(0L, inPlace ? 1L : 0L, 0L);
+    assertThat(vm.view.tables()).isEqualTo(3);
+  }
+
   @ParameterizedTest
   @EnumSource(KernelGeneration.class)
   void nothingMapped_isNotFlushed(KernelGeneration generation) {

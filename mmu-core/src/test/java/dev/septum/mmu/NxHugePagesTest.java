@@ -4,12 +4,14 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.params.provider.Arguments.arguments;
 
 import dev.septum.kernel.LockMode;
+import dev.septum.kvm.Errno;
 import dev.septum.kvm.PageLevel;
 import dev.septum.kvm.VmStat;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -204,12 +206,9 @@ class NxHugePagesTest {
         .containsExactly(new MappedLeaf(GFN, HUGE, GFN, 0x8600000040000bf3L));
   }
 
-  @ParameterizedTest
-  @EnumSource(
-      value = KernelGeneration.class,
-      names = {"LINUX_7_1"})
-  void recover_tableUnlinkedSinceItWasListed_isLeftAlone(KernelGeneration generation) {
-    use(generation, 1);
+  @Test
+  void recover_tableUnlinkedSinceItWasListed_isLeftAlone() {
+    use(KernelGeneration.LINUX_7_1, 1);
     vm.hooks.onPagesUnlock(
         () -> {
           zapTable();
@@ -224,12 +223,9 @@ class NxHugePagesTest {
     assertThat(vm.view.tables()).isEqualTo(3);
   }
 
-  @ParameterizedTest
-  @EnumSource(
-      value = KernelGeneration.class,
-      names = {"LINUX_7_1"})
-  void recover_losesTheRaceForTheEntry_leavesWhatIsThere(KernelGeneration generation) {
-    use(generation, 1);
+  @Test
+  void recover_losesTheRaceForTheEntry_leavesWhatIsThere() {
+    use(KernelGeneration.LINUX_7_1, 1);
     vm.hooks.onExchange(this::zapTable);
 
     recover();
@@ -237,6 +233,26 @@ class NxHugePagesTest {
     assertThat(Events.only(vm.takeEvents(), "flush_remote_tlbs", "kvm_mmu_prepare"))
         .containsExactly(Events.zappedPage(GFN, 1));
     assertThat(splits()).isZero();
+  }
+
+  @Test
+  void recover_anotherTableInItsPlace_isLeftAlone() {
+    use(KernelGeneration.LINUX_7_1, 1);
+    assertThat(vm.vcpu.topup()).isEqualTo(Errno.OK);
+    vm.hooks.onPagesUnlock(
+        () -> {
+          zapTable();
+          PageFault fault = new PageFault(vm.mmu, (GFN + 7) << 12, TestVm.EXEC, false);
+          fault.setSlot(vm.slot(0));
+          fault.resolve(GFN + 7, true, HUGE);
+          assertThat(new PageFaultMapper(vm.mmu).map(vm.vcpu, fault)).isEqualTo(RetPf.FIXED);
+        });
+
+    recover();
+
+    assertThat(vm.view.directLeafs()).extracting(MappedLeaf::gfn).containsExactly(GFN + 7);
+    assertThat(splits()).isEqualTo(1);
+    assertThat(vm.flushes()).isZero();
   }
 
   /** What another holder of the read lock may do at any time. */

@@ -219,9 +219,14 @@ final class TestVm extends Kvm {
     assertThat(mmu.module().setParameter(name, value)).isEqualTo(Errno.OK);
   }
 
+  /** The dirty bitmap of slot 0. */
+  DirtyBitmap bitmap() {
+    return requireNonNull(slot(0).dirtyBitmap());
+  }
+
   /** The pages of slot 0 that are marked dirty, by their offset. */
   List<Long> dirty() {
-    DirtyBitmap bitmap = requireNonNull(slot(0).dirtyBitmap());
+    DirtyBitmap bitmap = bitmap();
     List<Long> pages = new ArrayList<>();
     for (int i = 0; i < bitmap.words(); i++) {
       for (long left = bitmap.word(i); left != 0; left &= left - 1) {
