@@ -3,6 +3,7 @@ package dev.septum.mmu;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.septum.kernel.PageOwner;
+import dev.septum.kernel.KernelThread;
 import dev.septum.kvm.Errno;
 import dev.septum.kvm.GfnRange;
 import dev.septum.kvm.PageLevel;
@@ -241,16 +242,29 @@ class PreFaultTest {
     assertThat(vm.peek(vm.directRoot(), GFN + 7)).isEqualTo(0x8600000040007a77L);
   }
 
-  /** Race R14: the slot is gone when the attempt is repeated. */
+  /** Race R14: the deletion waits for the prefault, and then unmaps what it mapped. */
   @Test
-  void slotDeletedBeforeTheRetry_isEnoent() {
-    vm.addShared(GFN, 1);
+  void slotDeletedDuringTheLookup_waitsForThePrefault() {
+    Memslot slot = vm.addShared(GFN, 1);
+    List<KernelThread> deleters = new ArrayList<>();
     vm.memory.setOnFaultIn(
-        () -> assertThat(vm.mmu.memory().setRegion(MemoryRegion.delete(0))).isEqualTo(Errno.OK));
+        () -> {
+          deleters.add(vm.kernel().spawn("deleter", this::deleteSlot));
+          while (!slot.isInvalid()) {
+            vm.kernel().condResched();
+          }
+        });
 
-    assertThat(preFault(GPA, 4096)).isEqualTo(none(Errno.ENOENT, 4096));
+    assertThat(preFault(GPA, 4096)).isEqualTo(DONE);
+    deleters.forEach(KernelThread::join);
 
+    assertThat(deleters).hasSize(1);
     assertThat(vm.view.directLeafs()).isEmpty();
+    assertThat(vm.leafCounts()).containsExactly(0L, 0L, 0L);
+  }
+
+  private void deleteSlot() {
+    assertThat(vm.mmu.memory().setRegion(MemoryRegion.delete(0))).isEqualTo(Errno.OK);
   }
 
   @Test

@@ -20,9 +20,9 @@ record OpResult(
     return of(error.isError() ? -1 : 0, -error.code());
   }
 
-  /** A number that is no error. */
-  static OpResult of(int rc) {
-    return of(rc, 0);
+  /** As the C library makes it of a number that the kernel returned: a negative one is an errno. */
+  static OpResult ofReturned(int value) {
+    return value < 0 ? of(-1, -value) : of(value, 0);
   }
 
   /** What a system call returned. */

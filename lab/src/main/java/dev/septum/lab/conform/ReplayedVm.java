@@ -248,7 +248,8 @@ final class ReplayedVm {
         entries.add(new long[] {entry.slot(), entry.offset()});
       }
     }
-    return OpResult.of(mmu.dirtyTracking().resetRings()).withEntries(entries);
+    int reset = mmu.dirtyTracking().resetRings();
+    return OpResult.ofReturned(reset).withEntries(entries);
   }
 
   private OpResult punchHole(OpFields fields) throws RecordingException {
