@@ -115,4 +115,30 @@ final class EpochsTest extends ModuleTestCase {
     assertThat(building.remove(GPA, 1).rcx).isEqualTo(hpa);
     assertStatus(building.read(GPA, 1).rax, 0);
   }
+
+  @Test
+  void whateverEndsOrResizesAMapping_retiresTheEpochOfItsBlocking() {
+    long large = GPA + TestHost.MIB_2;
+    td.augSmall(GPA);
+    td.augLarge(large);
+    td.blockAndTrack(GPA, 0);
+    host.mustCall(SeamcallLeaf.TDH_MEM_PAGE_RELOCATE, GPA, td.tdr, host.controlPage());
+    assertRetired(1);
+    td.blockAndTrack(GPA, 0);
+    host.mustCall(SeamcallLeaf.TDH_MEM_PAGE_REMOVE, GPA, td.tdr);
+    assertRetired(2);
+    td.blockAndTrack(GPA, 1);
+    host.mustCall(SeamcallLeaf.TDH_MEM_SEPT_REMOVE, GPA | 1, td.tdr);
+    assertRetired(3);
+    td.blockAndTrack(large, 1);
+    host.mustCall(td.demoteRegs(large));
+    assertRetired(4);
+    td.blockAndTrack(large, 1);
+    host.mustCall(td.promoteRegs(large, 1, 0));
+    assertRetired(5);
+  }
+
+  private void assertRetired(long epoch) {
+    assertThat(module.state().td(td.tdr).epochs().retired()).isEqualTo(epoch);
+  }
 }
