@@ -199,7 +199,10 @@ final class ArchitectureTest {
         "dev.septum.lab",
         "dev.septum.lab.boot",
         "dev.septum.lab.bootlog",
-        "dev.septum.lab.report"
+        "dev.septum.lab.conform",
+        "dev.septum.lab.pamt",
+        "dev.septum.lab.report",
+        "dev.septum.lab.seamcall"
       })
   void theRules_sawClassesOfEachPackage(String name) {
     assertThat(MAIN.stream().map(JavaClass::getPackageName).filter(name::equals)).isNotEmpty();
