@@ -2,8 +2,8 @@ package dev.septum.mmu;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import dev.septum.kernel.PageOwner;
 import dev.septum.kernel.KernelThread;
+import dev.septum.kernel.PageOwner;
 import dev.septum.kvm.Errno;
 import dev.septum.kvm.GfnRange;
 import dev.septum.kvm.PageLevel;

@@ -267,9 +267,16 @@ final class SetMemoryRegionTest {
     MemoryRegion region =
         MemoryRegion.shared(
             SLOT, GPA >>> 12, BYTES >>> 12, vm.user().map(GPA, BYTES, PageLevel.LEVEL_2M));
-    kernel.before(LockClass.MMU_LOCK, () -> vm.set(region));
+    List<GuestThread> creations = new ArrayList<>();
+    kernel.before(
+        LockClass.MMU_LOCK,
+        () -> {
+          creations.add(start("creation", () -> vm.set(region)));
+          creations.get(0).await(() -> vm.mmu().memslots().find(GPA >>> 12) != null);
+        });
 
     vcpu.access(AccessKind.READ, GPA);
+    creations.forEach(GuestThread::join);
     vcpu.must(AccessKind.READ, GPA);
 
     assertThat(vm.leafs(GPA, BYTES)).map(MappedLeaf::level).containsExactly(PageLevel.LEVEL_2M);
@@ -300,20 +307,21 @@ final class SetMemoryRegionTest {
     assertThat(vcpu.access(AccessKind.READ, GPA).result()).isEqualTo(Result.MMIO);
   }
 
-  /**
-   * Deletes the slot on another thread; goes on soon, should a deletion wait for faults one day.
-   */
+  /** Deletes the slot on another thread, which marks it and then waits for the fault. */
   private GuestThread startDeletion(SelftestVm vm) {
-    long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(1);
-    GuestThread thread =
-        new GuestThread(
-            host.kernel(),
-            "deletion",
-            () -> {
-              vm.set(MemoryRegion.delete(SLOT));
-              return false;
-            });
-    thread.await(() -> System.nanoTime() - deadline > 0);
+    long soon = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(50);
+    GuestThread thread = start("deletion", () -> vm.set(MemoryRegion.delete(SLOT)));
+    thread.await(() -> System.nanoTime() - soon > 0);
     return thread;
+  }
+
+  private GuestThread start(String name, Runnable body) {
+    return new GuestThread(
+        host.kernel(),
+        name,
+        () -> {
+          body.run();
+          return false;
+        });
   }
 }
