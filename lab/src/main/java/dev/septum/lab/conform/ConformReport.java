@@ -1,12 +1,9 @@
 package dev.septum.lab.conform;
 
-import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.core.util.DefaultIndenter;
-import com.fasterxml.jackson.core.util.DefaultPrettyPrinter;
-import com.fasterxml.jackson.databind.ObjectWriter;
-import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.google.common.collect.ImmutableList;
+import dev.septum.lab.report.JsonReport;
 import java.util.List;
 import java.util.OptionalInt;
 
@@ -14,11 +11,6 @@ import java.util.OptionalInt;
 public final class ConformReport {
 
   private static final String JSON_FORMAT = "septum-conform/1";
-  private static final JsonMapper MAPPER = JsonMapper.builder().build();
-  private static final DefaultIndenter INDENT = new DefaultIndenter("  ", "\n");
-  private static final ObjectWriter WRITER =
-      MAPPER.writer(
-          new DefaultPrettyPrinter().withObjectIndenter(INDENT).withArrayIndenter(INDENT));
 
   private final ImmutableList<ConformResult> results;
 
@@ -84,17 +76,13 @@ public final class ConformReport {
 
   /** The report as an object; ends with a line feed. */
   public String json() {
-    ObjectNode root = MAPPER.createObjectNode();
+    ObjectNode root = JsonNodeFactory.instance.objectNode();
     root.put("format", JSON_FORMAT);
     root.put("recordings", results.size());
     root.put("equal", equal());
     var array = root.putArray("results");
     results.forEach(result -> fill(array.addObject(), result));
-    try {
-      return WRITER.writeValueAsString(root) + "\n";
-    } catch (JsonProcessingException e) {
-      throw new IllegalStateException("texts and numbers are always JSON", e);
-    }
+    return JsonReport.of(root);
   }
 
   private static void fill(ObjectNode node, ConformResult result) {
