@@ -6,12 +6,11 @@ import dev.septum.kernel.EntryTable;
 import dev.septum.kernel.Kernel;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.function.LongPredicate;
 
 /**
- * One counter for each 2 MiB range of host memory ({@code pamt_refcounts}), indexed by pfn.
- *
- * <p>Counters change without a lock as long as they neither leave 0 nor reach it; those two steps
- * are for the holder of {@code pamt_lock}. Memory is used where a counter was ever above 0.
+ * One counter for each 2 MiB range of host memory ({@code pamt_refcounts}), indexed by pfn. Memory
+ * is used where a counter was ever changed.
  */
 final class PamtRefcounts {
 
@@ -39,22 +38,32 @@ final class PamtRefcounts {
     chunk(pfn).set(index(pfn), count);
   }
 
+  /** Adds {@code delta}, whatever is there; returns what is there then. */
+  long addAndGet(long pfn, long delta) {
+    return chunk(pfn).addAndGet(index(pfn), delta);
+  }
+
+  /** Writes {@code count} if the counter is {@code expected}; says whether it did. */
+  boolean compareAndSet(long pfn, long expected, long count) {
+    return chunk(pfn).compareAndExchange(index(pfn), expected, count) == expected;
+  }
+
   /** Adds one unless the counter is 0; says whether it did ({@code atomic_inc_not_zero}). */
   boolean incrementUnlessZero(long pfn) {
-    return addWhileAbove(pfn, 0, 1) > 0;
+    return addUnless(pfn, count -> count == 0, 1) != 0;
   }
 
   /** Takes one unless it is the last; says whether it did ({@code atomic_add_unless}). */
   boolean decrementUnlessLast(long pfn) {
-    return addWhileAbove(pfn, 1, -1) > 1;
+    return addUnless(pfn, count -> count <= 1, -1) > 1;
   }
 
   /** Takes one unless there is none; {@code pamt_lock} held. Returns what was there before. */
   long decrementUnlessZero(long pfn) {
-    return addWhileAbove(pfn, 0, -1);
+    return addUnless(pfn, count -> count == 0, -1);
   }
 
-  /** Every counter above 0, by the first pfn of its range. */
+  /** Every counter that is not 0, by the first pfn of its range. */
   Map<Long, Long> nonZero() {
     Map<Long, Long> counts = new TreeMap<>();
     for (int c = 0; c < chunks.length; c++) {
@@ -71,12 +80,12 @@ final class PamtRefcounts {
     return counts;
   }
 
-  /** Adds {@code delta} if the counter is above {@code floor}; returns what it found. */
-  private long addWhileAbove(long pfn, long floor, long delta) {
+  /** Adds {@code delta} unless the counter is as {@code barred} says; returns what it found. */
+  private long addUnless(long pfn, LongPredicate barred, long delta) {
     EntryTable chunk = chunk(pfn);
     int index = index(pfn);
     long found = chunk.get(index);
-    while (found > floor) {
+    while (!barred.test(found)) {
       long before = chunk.compareAndExchange(index, found, found + delta);
       if (before == found) {
         break;

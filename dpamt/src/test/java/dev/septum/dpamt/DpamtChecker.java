@@ -52,6 +52,7 @@ final class DpamtChecker {
     assertThat(
             count(dpamt, PamtCounter.PAIRS_ADDED)
                 + count(dpamt, PamtCounter.LOST_RACES)
+                + count(dpamt, PamtCounter.PAIRS_RESCUED)
                 + count(dpamt, PamtCounter.PAIR_SHORTAGES)
                 + count(dpamt, PamtCounter.ADD_FAILURES))
         .as("ends of slow gets")

@@ -6,9 +6,11 @@ import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 import dev.septum.kernel.Kernel;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Queue;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.BooleanSupplier;
@@ -25,6 +27,7 @@ final class FakeModule implements PamtSeamcalls {
   private final Queue<PamtAddStatus> addStatuses = new ArrayDeque<>();
   private final List<String> log = new ArrayList<>();
   private final AtomicInteger callers = new AtomicInteger();
+  private final Set<Long> lockedByDemote = new HashSet<>();
   private BooleanSupplier removeFails = () -> false;
   private BooleanSupplier addFails = () -> false;
   private volatile @Nullable Gate addGate;
@@ -108,7 +111,23 @@ final class FakeModule implements PamtSeamcalls {
     return 0;
   }
 
+  /**
+   * A DEMOTE that comes in without {@code pamt_lock}: while it holds the ranges that the pair's
+   * pages are in, {@code meanwhile} happens. Its status is 0.
+   */
+  long demoteUnlocked(long rangePfn, PagePair pair, Runnable meanwhile) {
+    lockedByDemote.add(pair.first() / 512 * 512);
+    lockedByDemote.add(pair.second() / 512 * 512);
+    meanwhile.run();
+    lockedByDemote.clear();
+    assertThat(pairs.put(rangePfn, pair)).isNull();
+    return 0;
+  }
+
   private PamtAddStatus addStatus(long rangePfn) {
+    if (lockedByDemote.contains(rangePfn)) {
+      return PamtAddStatus.BUSY;
+    }
     PamtAddStatus scripted = addStatuses.poll();
     if (scripted != null) {
       return scripted;

@@ -5,7 +5,7 @@ import java.util.ArrayList;
 import java.util.List;
 
 /** Finds where in a log one boot ends and the next starts. */
-final class Boots {
+public final class Boots {
 
   /** Stamps of one boot may step back a little: CPUs print with clocks of their own. */
   private static final long CLOCK_SKEW_MICROS = 10_000;
@@ -15,7 +15,7 @@ final class Boots {
   private Boots() {}
 
   /** The lines of each boot, in order; at least one boot for a log with lines. */
-  static ImmutableList<ImmutableList<LogLine>> split(List<LogLine> lines) {
+  public static ImmutableList<ImmutableList<LogLine>> split(List<LogLine> lines) {
     List<ImmutableList<LogLine>> boots = new ArrayList<>();
     List<LogLine> boot = new ArrayList<>();
     long latest = LogLine.NO_STAMP;

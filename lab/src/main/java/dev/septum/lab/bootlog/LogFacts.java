@@ -9,12 +9,6 @@ import org.jspecify.annotations.Nullable;
 /** What the lines of one boot say about memory, each with its line. Written by the reader only. */
 final class LogFacts {
 
-  /** One entry of a firmware map. */
-  record MapEntry(MemRange range, boolean usable) {}
-
-  /** A range of a NUMA node. */
-  record NodeRange(int node, MemRange range) {}
-
   /** The bitmap of unaccepted memory: one bit for each unit from {@code base} on. */
   record Unaccepted(long base, long unitSize, LogLine line) {}
 

@@ -12,7 +12,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /** The lines of a log file, freed of what consoles and loggers add to them. */
-final class LogText {
+public final class LogText {
 
   private static final int MAX_BYTES = 256 << 20;
 
@@ -30,7 +30,7 @@ final class LogText {
   private LogText() {}
 
   /** Reads a file into lines; comments and empty lines are left out, numbers stay the file's. */
-  static ImmutableList<LogLine> read(Path file) throws BootLogException {
+  public static ImmutableList<LogLine> read(Path file) throws BootLogException {
     byte[] bytes = bytes(file);
     requireText(file, bytes);
     ImmutableList.Builder<LogLine> lines = ImmutableList.builder();

@@ -6,15 +6,38 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 
-/**
- * Guest physical addresses {@code start} (included) to {@code end} (excluded) that a line names.
- */
-record MemRange(long start, long end, LogLine line) {
+/** Physical addresses {@code start} (included) to {@code end} (excluded) that a line names. */
+public record MemRange(long start, long end, LogLine line) {
+
+  /** {@code [mem first-last]}: groups 1 and 2. */
+  public static final String FORM = "\\[mem ([^\\s\\]-]+)\\s*-\\s*([^\\s\\])]+)\\]";
 
   static final long PAGE = 4096;
 
-  /** TDX guest physical addresses have at most 52 bits. */
+  /** Physical addresses have at most 52 bits. */
   static final long MAX_GPA = 1L << 52;
+
+  /** The range whose last address a line names as {@code last}; both hexadecimal. */
+  public static MemRange inclusive(LogLine line, String first, String last)
+      throws BootLogException {
+    long start = line.hex(first, MAX_GPA - 1);
+    return checked(line, start, line.hex(last, MAX_GPA - 1) + 1);
+  }
+
+  /** The range up to {@code end}, which is not part of it; both hexadecimal. */
+  public static MemRange exclusive(LogLine line, String first, String end) throws BootLogException {
+    return checked(line, line.hex(first, MAX_GPA), line.hex(end, MAX_GPA));
+  }
+
+  static MemRange checked(LogLine line, long start, long end) throws BootLogException {
+    if (end <= start) {
+      throw line.error("end 0x%x is not after start 0x%x".formatted(end, start));
+    }
+    if (end > MemRange.MAX_GPA) {
+      throw line.error("end 0x%x is beyond 52 bits of guest physical address".formatted(end));
+    }
+    return new MemRange(start, end, line);
+  }
 
   /** The same range in Guava's terms. */
   Range<Long> toRange() {
@@ -22,7 +45,7 @@ record MemRange(long start, long end, LogLine line) {
   }
 
   /** The whole pages inside; a range without one is an error. */
-  MemRange wholePages() throws BootLogException {
+  public MemRange wholePages() throws BootLogException {
     long first = (start + PAGE - 1) & -PAGE;
     long last = end & -PAGE;
     if (first >= last) {
@@ -32,7 +55,7 @@ record MemRange(long start, long end, LogLine line) {
   }
 
   /** Ascending, each range once; ranges of one source that overlap otherwise are an error. */
-  static ImmutableList<MemRange> inOrder(List<MemRange> ranges) throws BootLogException {
+  public static ImmutableList<MemRange> inOrder(List<MemRange> ranges) throws BootLogException {
     List<MemRange> sorted = new ArrayList<>(ranges);
     sorted.sort(Comparator.comparingLong(MemRange::start).thenComparingLong(MemRange::end));
     List<MemRange> out = new ArrayList<>();

@@ -4,7 +4,6 @@ import com.google.common.collect.ImmutableList;
 import com.google.common.collect.Range;
 import com.google.common.collect.RangeSet;
 import com.google.common.collect.TreeRangeSet;
-import dev.septum.lab.bootlog.LogFacts.MapEntry;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;

@@ -1,8 +1,6 @@
 package dev.septum.lab.bootlog;
 
 import com.google.common.collect.ImmutableList;
-import dev.septum.lab.bootlog.LogFacts.MapEntry;
-import dev.septum.lab.bootlog.LogFacts.NodeRange;
 import dev.septum.lab.bootlog.LogFacts.Unaccepted;
 import java.util.ArrayList;
 import java.util.Comparator;

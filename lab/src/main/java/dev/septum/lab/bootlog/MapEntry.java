@@ -1,0 +1,4 @@
+package dev.septum.lab.bootlog;
+
+/** One entry of a firmware map. */
+public record MapEntry(MemRange range, boolean usable) {}
