@@ -9,7 +9,7 @@ public final class TdxBackend implements KvmBackend {
 
   @Override
   public String name() {
-    return "tdx";
+    return TdxDesign.SOUND.name();
   }
 
   @Override
