@@ -51,8 +51,7 @@ final class PostedLeafSplit implements LeafSplit {
         || failed("TDH_MEM_TRACK", tracking.track())) {
       return Errno.EIO;
     }
-    PamtCache cache = kvm.splitCache().pages();
-    Errno got = kvm.splitCache().locked(() -> kvm.tdxHost().dpamt().get(septPage, cache));
+    Errno got = kvm.splitCache().draw(cache -> kvm.tdxHost().dpamt().get(septPage, cache));
     if (kvm.bugOn(got.isError(), "no PAMT for a new S-EPT page: " + got)) {
       return Errno.EIO;
     }
@@ -60,7 +59,7 @@ final class PostedLeafSplit implements LeafSplit {
     // The lock covers the retry too: whoever tops up spins while vCPUs are being kicked.
     SeamRegs result =
         kvm.splitCache()
-            .locked(() -> kvm.noVcpus().call(() -> demote(gfn, guestPfn, septPage, cache)));
+            .draw(cache -> kvm.noVcpus().call(() -> demote(gfn, guestPfn, septPage, cache)));
     if (failed("TDH_MEM_PAGE_DEMOTE", result)) {
       kvm.tdxHost().dpamt().put(septPage);
       return Errno.EIO;
@@ -108,10 +107,12 @@ final class PostedLeafSplit implements LeafSplit {
 
   /** Bugs the VM if the SEAMCALL failed ({@code TDX_BUG_ON}). */
   private boolean failed(String leaf, SeamRegs result) {
-    boolean failed = !Seamcalls.isOk(result);
-    return kvm.bugOn(
-        failed,
-        "SEAMCALL %s failed: %s".formatted(leaf, failed ? TdxStatus.describe(result.rax) : "no"));
+    if (Seamcalls.isOk(result)) {
+      return false;
+    }
+    boolean isOurs = result.rax == Seamcalls.TDX_SW_ERROR;
+    String status = isOurs ? "TDX_SW_ERROR" : TdxStatus.describe(result.rax);
+    return kvm.bugOn(true, "SEAMCALL %s failed: %s".formatted(leaf, status));
   }
 
   private void warnOnce() {

@@ -9,7 +9,7 @@ import dev.septum.kernel.PageOwner;
 import dev.septum.kernel.SpinLock;
 import dev.septum.kvm.Errno;
 import dev.septum.kvm.PageLevel;
-import java.util.function.Supplier;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -47,16 +47,14 @@ final class SplitCache {
     this.lock = kvm.kernel().spinLock(LockClass.PREALLOC_SPLIT_CACHE_LOCK);
   }
 
-  /** The pages themselves, for whoever is inside {@link #locked}. */
-  PamtCache pages() {
-    return pages;
-  }
-
-  /** Runs a body with prealloc_split_cache_lock held. */
-  <T> T locked(Supplier<T> body) {
+  /** Has a body draw pages with prealloc_split_cache_lock held, and counts what it drew. */
+  <T> T draw(Function<PamtCache, T> body) {
     lock.lock();
     try {
-      return body.get();
+      int before = pages.count();
+      T result = body.apply(pages);
+      kvm.counters().add(TdxCounter.SPLIT_CACHE_PAGES_OUT, before - pages.count());
+      return result;
     } finally {
       lock.unlock();
     }
