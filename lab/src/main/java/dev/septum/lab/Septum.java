@@ -41,6 +41,7 @@ public final class Septum implements Runnable {
     CommandErrors errors = new CommandErrors();
     return new CommandLine(new Septum())
         .addSubcommand(new BootCommand(guestBoot))
+        .addSubcommand(new DefectsCommand())
         .setCaseInsensitiveEnumValuesAllowed(true)
         .setParameterExceptionHandler(errors)
         .setExecutionExceptionHandler(errors);
@@ -63,7 +64,9 @@ public final class Septum implements Runnable {
   /** Without a subcommand there is nothing to do. */
   @Override
   public void run() {
-    throw new CommandLine.ParameterException(spec.commandLine(), "a COMMAND is missing: boot");
+    throw new CommandLine.ParameterException(
+        spec.commandLine(),
+        "a COMMAND is missing: " + String.join(", ", spec.subcommands().keySet()));
   }
 
   /** The version in the jar's manifest. */

@@ -205,7 +205,7 @@ class BootCommandTest {
   @Test
   void withoutCommand_asksForOne() {
     assertThat(run()).isEqualTo(2);
-    assertOneError("a COMMAND is missing: boot");
+    assertOneError("a COMMAND is missing: boot, defects");
   }
 
   @Test

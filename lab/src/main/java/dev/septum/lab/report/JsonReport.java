@@ -24,8 +24,8 @@ public final class JsonReport {
     return write(report);
   }
 
-  /** Several reports as an array. */
-  public static String of(List<BootReport> reports) {
+  /** Several reports, or other records, as an array. */
+  public static String of(List<?> reports) {
     return write(reports);
   }
 
