@@ -48,6 +48,9 @@ public final class Laboratory {
   }
 
   private Bench bench(long bytes, Placement placement) {
+    if (!benches.isEmpty()) {
+      protocol.step("from here on: another host with a new TD");
+    }
     Bench bench = new Bench(design, bytes, placement, protocol);
     benches.add(bench);
     return bench;
