@@ -50,7 +50,7 @@ class DefectsCommandTest {
         .isEqualTo(
             """
             {"id":"D8","title":"A split without an external page goes on after KVM_BUG_ON",\
-            "source":"huge pages v3 07/24, the split helper; read in the patch",\
+            "source":"huge pages v3 07/24, the split of a mirror SPTE; read in the patch",\
             "consequence":"The backend gets a null page and dereferences it.",\
             "whyNotShown":"no caller can be without the page: a mirror table whose external page \
             cannot be allocated is not made at all","shown":false}""");

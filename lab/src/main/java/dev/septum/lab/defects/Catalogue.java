@@ -68,7 +68,7 @@ public final class Catalogue {
           Defect.listed(
               "D8",
               "A split without an external page goes on after KVM_BUG_ON",
-              "huge pages v3 07/24, the split helper; read in the patch",
+              "huge pages v3 07/24, the split of a mirror SPTE; read in the patch",
               "The backend gets a null page and dereferences it.",
               "no caller can be without the page: a mirror table whose external page cannot be"
                   + " allocated is not made at all"),
@@ -114,7 +114,7 @@ public final class Catalogue {
           Defect.listed(
               "b",
               "A root is not put on the error path",
-              "RFC v5 44/45, reported by Yan Zhao",
+              "RFC v5 44/45, found in its review",
               "The root's reference count never reaches 0.",
               ONLY_V5),
           Defect.listed(
