@@ -200,6 +200,7 @@ final class ArchitectureTest {
         "dev.septum.lab.boot",
         "dev.septum.lab.bootlog",
         "dev.septum.lab.conform",
+        "dev.septum.lab.defects",
         "dev.septum.lab.pamt",
         "dev.septum.lab.report",
         "dev.septum.lab.seamcall"

@@ -1,5 +1,6 @@
 package dev.septum.kernel;
 
+import com.google.common.collect.ImmutableSortedSet;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
@@ -111,6 +112,13 @@ public final class LockChecker {
       }
     }
     return false;
+  }
+
+  /** The classes of the locks that the calling thread holds. */
+  public ImmutableSortedSet<LockClass> held() {
+    ImmutableSortedSet.Builder<LockClass> classes = ImmutableSortedSet.naturalOrder();
+    states.get().held.forEach(held -> classes.add(held.lockClass()));
+    return classes.build();
   }
 
   /** Checks that the calling thread holds nothing, as it must on return to user space. */

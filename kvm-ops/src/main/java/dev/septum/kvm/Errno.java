@@ -1,6 +1,6 @@
 package dev.septum.kvm;
 
-/** What a call that can fail returns: 0 or a negative errno. */
+/** What a call that can fail returns: 0 or a negative errno; 1 in one case. */
 public enum Errno {
   /** Success. */
   OK(0),
@@ -31,7 +31,9 @@ public enum Errno {
   /** An argument that no call accepts. */
   EINVAL(22),
   /** Not here. */
-  EOPNOTSUPP(95);
+  EOPNOTSUPP(95),
+  /** 1: what the posted huge page series makes of an error that it stores in a bool. */
+  ONE(-1);
 
   private final int number;
 
@@ -39,7 +41,7 @@ public enum Errno {
     this.number = number;
   }
 
-  /** The kernel's return value: 0 or negative. */
+  /** The kernel's return value: 0 or negative, or {@link #ONE}'s 1. */
   public int code() {
     return -number;
   }

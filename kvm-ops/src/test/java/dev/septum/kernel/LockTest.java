@@ -47,6 +47,22 @@ class LockTest {
   }
 
   @Test
+  void held_isWhatTheCallingThreadHolds() {
+    assertThat(kernel.locks().held()).isEmpty();
+    pamtLock.lock();
+    pamtLock.unlock();
+    mmuLock.lock(LockMode.SHARED);
+    cacheLock.lock();
+
+    assertThat(kernel.locks().held())
+        .containsExactly(LockClass.MMU_LOCK, LockClass.PREALLOC_SPLIT_CACHE_LOCK);
+    kernel.spawn("other", () -> assertThat(kernel.locks().held()).isEmpty()).join();
+
+    cacheLock.unlock();
+    mmuLock.unlock(LockMode.SHARED);
+  }
+
+  @Test
   void locks_mayBeReleasedInAnyOrder() {
     mmuLock.lock(LockMode.SHARED);
     pamtLock.lock();

@@ -2,6 +2,8 @@ package dev.septum.lab;
 
 import com.google.common.collect.ImmutableList;
 import dev.septum.kernel.Placement;
+import dev.septum.kvm.KvmBackend;
+import dev.septum.kvm.KvmBackends;
 import dev.septum.kvm.TraceSink;
 import dev.septum.lab.boot.GuestLayout;
 import dev.septum.lab.bootlog.BootLog;
@@ -13,6 +15,8 @@ import dev.septum.lab.report.BootReport;
 import dev.septum.lab.report.FtraceFile;
 import dev.septum.lab.report.JsonReport;
 import dev.septum.lab.report.TextReport;
+import dev.septum.tdx.TdBackend;
+import dev.septum.tdx.TdxDesign;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Path;
@@ -84,6 +88,14 @@ final class BootCommand implements Callable<Integer> {
       converter = ChunkConverter.class,
       description = "What KVM hands to user space of one MapGPA (default: ${DEFAULT-VALUE}).")
   private MapGpaChunk mapGpaChunk = MapGpaChunk.CHUNK_2M;
+
+  @Option(
+      names = "--backend",
+      paramLabel = "NAME",
+      defaultValue = "tdx",
+      converter = DesignConverter.class,
+      description = "KVM's TDX backend: tdx, or tdx-v3, the series as posted (default: tdx).")
+  private TdxDesign design = TdxDesign.SOUND;
 
   @Option(names = "--no-dpamt", description = "A host without Dynamic PAMT.")
   private boolean noDynamicPamt;
@@ -198,6 +210,7 @@ final class BootCommand implements Callable<Integer> {
   private BootReport boot(GuestMemoryMap guest, TraceSink sink) {
     BootOptions options =
         new BootOptions(
+            design,
             vcpus == null ? guest.vcpus().orElse(1) : vcpus,
             mapGpaChunk,
             !noDynamicPamt,
@@ -235,6 +248,23 @@ final class BootCommand implements Callable<Integer> {
 
   private ParameterException usage(String message) {
     return new ParameterException(spec.commandLine(), message);
+  }
+
+  /** Reads {@code --backend}. */
+  static final class DesignConverter implements ITypeConverter<TdxDesign> {
+    @Override
+    public TdxDesign convert(String value) {
+      KvmBackend backend;
+      try {
+        backend = KvmBackends.named(value);
+      } catch (IllegalArgumentException e) {
+        throw new TypeConversionException(String.valueOf(e.getMessage()));
+      }
+      if (backend instanceof TdBackend tdBackend) {
+        return tdBackend.design();
+      }
+      throw new TypeConversionException("backend %s runs no TDs".formatted(value));
+    }
   }
 
   /** Reads {@code --map-gpa-chunk}. */

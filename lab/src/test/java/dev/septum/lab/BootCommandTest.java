@@ -11,6 +11,7 @@ import dev.septum.lab.bootlog.GuestMemoryMap;
 import dev.septum.lab.report.BootReport;
 import dev.septum.lab.report.BootReport.OutcomeSection;
 import dev.septum.lab.report.SampleReports;
+import dev.septum.tdx.TdxDesign;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.nio.file.Files;
@@ -65,6 +66,7 @@ class BootCommandTest {
     assertThat(options.touchFirst()).isFalse();
     assertThat(options.placement()).isEqualTo(Placement.SEQUENTIAL);
     assertThat(options.seed()).isEqualTo(1);
+    assertThat(options.design()).isEqualTo(TdxDesign.SOUND);
     assertThat(options.hostMemoryBytes()).isEmpty();
     assertThat(options.trace().isOn()).isFalse();
     assertThat(err.toString()).isEmpty();
@@ -84,6 +86,7 @@ class BootCommandTest {
                 "--seed=42",
                 "--host-memory=20000000K",
                 "--no-assumed-memory",
+                "--backend=tdx-v3",
                 G3))
         .isZero();
 
@@ -94,6 +97,7 @@ class BootCommandTest {
     assertThat(options.touchFirst()).isTrue();
     assertThat(options.placement()).isEqualTo(Placement.SEEDED);
     assertThat(options.seed()).isEqualTo(42);
+    assertThat(options.design()).isEqualTo(TdxDesign.POSTED_V3);
     assertThat(options.hostMemoryBytes()).isEqualTo(OptionalLong.of(9766L << 21));
     assertThat(boot.maps.get(0).ram()).noneMatch(r -> r.assumed());
   }
@@ -186,6 +190,13 @@ class BootCommandTest {
   }
 
   @Test
+  void backendThatDoesNotExist_isRefusedWithTheNamesThatDo() {
+    assertThat(run("boot", "--backend", "sev", G1)).isEqualTo(2);
+    assertOneError("no backend \"sev\"; there is tdx, tdx-v3");
+    assertThat(boot.options).isEmpty();
+  }
+
+  @Test
   void withoutLog_asksForOne() {
     assertThat(run("boot")).isEqualTo(2);
     assertOneError("Missing required parameter: 'LOG'");
@@ -194,7 +205,7 @@ class BootCommandTest {
   @Test
   void withoutCommand_asksForOne() {
     assertThat(run()).isEqualTo(2);
-    assertOneError("a COMMAND is missing: boot, conform, pamt, seamcall");
+    assertOneError("a COMMAND is missing: boot, conform, pamt, seamcall, defects");
   }
 
   @Test
@@ -245,6 +256,7 @@ class BootCommandTest {
             "--json",
             "--trace=FILE",
             "--map-gpa-chunk=2M|whole",
+            "--backend=NAME",
             "--no-dpamt",
             "--touch-first",
             "--vcpus=N",

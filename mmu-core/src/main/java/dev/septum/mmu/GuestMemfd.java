@@ -200,6 +200,8 @@ public final class GuestMemfd {
    * Removes the frames of a range from the file and from every VM that maps them ({@code
    * FALLOC_FL_PUNCH_HOLE}). Huge leafs that stick out of the range are split first; if that fails,
    * nothing is removed and the error returned. No lock held.
+   *
+   * @return ONE if the design loses the error; nothing is removed then either
    */
   public Errno punchHole(long start, long end) {
     if (start < 0 || end <= start) {

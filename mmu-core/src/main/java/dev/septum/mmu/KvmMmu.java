@@ -219,7 +219,8 @@ public final class KvmMmu {
    * kvm_split_cross_boundary_leafs}). mmu_lock held in that mode, dropped and taken again
    * meanwhile; no TLB flush is needed or done.
    *
-   * @return ENOMEM, or what the backend returned; leafs inside the range are never touched
+   * @return ENOMEM, or what the backend returned; leafs inside the range are never touched. ONE if
+   *     the design loses the error
    */
   public Errno splitCrossBoundaryLeafs(GfnRange range, LockMode mode, SplitCause cause) {
     kvm.mmuLock().assertHeld(mode);
@@ -230,7 +231,7 @@ public final class KvmMmu {
           error[0] = HugePageSplitter.splitCrossing(this, root, range, mode, cause);
           return !error[0].isError();
         });
-    return error[0];
+    return params.splitDesign().errors().returned(error[0]);
   }
 
   /**

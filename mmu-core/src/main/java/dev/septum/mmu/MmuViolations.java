@@ -2,6 +2,7 @@ package dev.septum.mmu;
 
 import com.google.errorprone.annotations.FormatMethod;
 import dev.septum.kernel.PageOwner;
+import dev.septum.kvm.GfnRange;
 import dev.septum.kvm.PageLevel;
 import dev.septum.kvm.VmStat;
 import java.util.ArrayList;
@@ -60,8 +61,9 @@ final class MmuViolations {
     if (owner != wanted && !(ordinary && owner == PageOwner.GUEST_MEMORY)) {
       add("the leaf at gfn 0x%x maps a page of %s", gfn, owner.tag());
     }
-    if (table.isMirror() && !mmu.attributes().isPrivate(gfn)) {
-      add("the mirror maps gfn 0x%x, which is shared", gfn);
+    if (table.isMirror()
+        && !mmu.attributes().isUniform(GfnRange.ofPages(gfn, level.pages()), true)) {
+      add("the mirror leaf at gfn 0x%x maps shared frames", gfn);
     }
   }
 

@@ -7,6 +7,7 @@ import dev.septum.kvm.GfnRange;
 import dev.septum.kvm.Kvm;
 import dev.septum.kvm.PageLevel;
 import dev.septum.kvm.VcpuStat;
+import dev.septum.mmu.SplitDesign.FaultSplits;
 
 /**
  * Installs what a fault resolved to, table by table ({@code kvm_tdp_mmu_map}). mmu_lock held for
@@ -53,7 +54,9 @@ final class PageFaultMapper {
       if (format.isPresentTable(iter.oldSpte(), iter.level())) {
         continue;
       }
-      if (iter.isMirror() && format.isPresentHuge(iter.oldSpte())) {
+      if (iter.isMirror()
+          && format.isPresentHuge(iter.oldSpte())
+          && mmu.params().splitDesign().faultSplits() == FaultSplits.BY_WALK) {
         fault.setMirrorLeafInTheWay(GfnRange.ofPages(iter.gfn(), iter.level().pages()));
         return RetPf.RETRY;
       }

@@ -4,6 +4,7 @@ import dev.septum.kernel.LockMode;
 import dev.septum.kvm.Errno;
 import dev.septum.kvm.Kvm;
 import dev.septum.kvm.PageLevel;
+import dev.septum.mmu.SplitDesign.MirrorSplits;
 
 /**
  * Writes SPTEs under mmu_lock held in one mode. Chosen once by whoever takes the lock.
@@ -103,7 +104,7 @@ abstract class SpteWriter {
     mmu.changes().handle(iter.asId(), iter.gfn(), iter.level(), oldSpte, newSpte, mode());
   }
 
-  private Errno callBackend(TdpIter iter, long oldSpte, long newSpte) {
+  protected final Errno callBackend(TdpIter iter, long oldSpte, long newSpte) {
     PageLevel level = iter.level();
     if (format.isLeaf(newSpte, level)) {
       return kvm.ops().setExternalSpte(kvm, iter.gfn(), level, newSpte);
@@ -170,12 +171,26 @@ abstract class SpteWriter {
     @Override
     protected Errno setMirror(TdpIter iter, long newSpte) {
       if (format.isPresent(newSpte)) {
-        return setMirrorPresent(iter, newSpte);
+        return mmu.params().splitDesign().mirrorSplits() == MirrorSplits.EXTERNAL_FIRST
+            ? setMirrorPresent(iter, newSpte)
+            : setMirrorThenExternal(iter, newSpte);
       }
       long old = iter.table().spt().getAndSet(iter.index(), newSpte);
       changed(iter, old, newSpte);
       if (format.isPresentLeaf(old, iter.level())) {
         kvm.ops().removeExternalSpte(kvm, iter.gfn(), iter.level(), old);
+      }
+      return Errno.OK;
+    }
+
+    /** As posted: the backend's answer comes too late to matter. */
+    private Errno setMirrorThenExternal(TdpIter iter, long newSpte) {
+      long old = iter.table().spt().getAndSet(iter.index(), newSpte);
+      changed(iter, old, newSpte);
+      boolean split =
+          format.isPresentLeaf(old, iter.level()) && format.isPresentTable(newSpte, iter.level());
+      if (!kvm.bugOn(!split, "illegal change of a mirror SPTE")) {
+        callBackend(iter, old, newSpte);
       }
       return Errno.OK;
     }

@@ -5,6 +5,8 @@ import dev.septum.kvm.GfnRange;
 import dev.septum.kvm.Kvm;
 import dev.septum.kvm.PageLevel;
 import dev.septum.kvm.VmType;
+import dev.septum.mmu.SplitDesign.AttributeChange;
+import dev.septum.mmu.SplitDesign.FailedChange;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
@@ -272,6 +274,10 @@ public final class VmMemory {
       if (!error.isError()) {
         mmu.attributes().set(range, isPrivate);
       }
+      if (error.isError()
+          && mmu.params().splitDesign().failedChange() == FailedChange.STAYS_BEGUN) {
+        return error;
+      }
       mmu.withMmuLock(
           () -> {
             mmu.invalidate().end();
@@ -286,10 +292,7 @@ public final class VmMemory {
     }
   }
 
-  /**
-   * {@code kvm_arch_pre_set_memory_attributes} over all slots. All splits come before the first
-   * zap, so that a split that fails finds every page still mapped.
-   */
+  /** {@code kvm_arch_pre_set_memory_attributes} over all slots. mmu_lock held for write. */
   private Errno unmapOtherKind(List<Memslot> slots, GfnRange range, boolean toPrivate) {
     mmu.invalidate().begin();
     mmu.invalidate().addRange(range);
@@ -297,23 +300,55 @@ public final class VmMemory {
       addStraddledRanges(slot, slot.gfns().intersect(range));
     }
     Set<GfnKind> kind = EnumSet.of(toPrivate ? GfnKind.SHARED : GfnKind.PRIVATE);
-    if (!toPrivate) {
-      for (Memslot slot : slots) {
-        Errno error =
-            mmu.splitBeforeUnmap(slot.gfns().intersect(range), SplitCause.MEMORY_ATTRIBUTES);
-        if (error.isError()) {
-          return error;
-        }
+    List<GfnRange> parts = slots.stream().map(slot -> slot.gfns().intersect(range)).toList();
+    return mmu.params().splitDesign().attributeChange() == AttributeChange.SPLIT_ALL_THEN_ZAP
+        ? splitAllThenZap(parts, kind)
+        : splitAndZapEach(parts, kind);
+  }
+
+  /** All splits come before the first zap: a split that fails finds every page still mapped. */
+  private Errno splitAllThenZap(List<GfnRange> parts, Set<GfnKind> kind) {
+    for (GfnRange part : parts) {
+      Errno error = splitBeforeZap(part, kind);
+      if (error.isError()) {
+        return error;
       }
     }
     boolean flush = false;
-    for (Memslot slot : slots) {
-      flush |= mmu.unmap(0, slot.gfns().intersect(range), kind);
+    for (GfnRange part : parts) {
+      flush |= mmu.unmap(0, part, kind);
     }
     if (flush) {
       kvm.flushRemoteTlbs();
     }
     return Errno.OK;
+  }
+
+  /**
+   * As posted: slot by slot, a negative errno ends it. ONE is taken for "flush wanted": that slot
+   * is not zapped, and its attributes change all the same.
+   */
+  private Errno splitAndZapEach(List<GfnRange> parts, Set<GfnKind> kind) {
+    boolean flush = false;
+    Errno error = Errno.OK;
+    for (GfnRange part : parts) {
+      error = splitBeforeZap(part, kind);
+      if (error.isError() && error != Errno.ONE) {
+        break;
+      }
+      flush |= error == Errno.ONE || mmu.unmap(0, part, kind);
+      error = Errno.OK;
+    }
+    if (flush) {
+      kvm.flushRemoteTlbs();
+    }
+    return error;
+  }
+
+  private Errno splitBeforeZap(GfnRange part, Set<GfnKind> kind) {
+    return kind.contains(GfnKind.PRIVATE)
+        ? mmu.splitBeforeUnmap(part, SplitCause.MEMORY_ATTRIBUTES)
+        : Errno.OK;
   }
 
   /** Huge pages around the ends of the range may not be mapped until the attributes are stored. */

@@ -142,7 +142,7 @@ class MmuViolationsTest {
   void mirrorLeafOfASharedGfn() {
     vm.mmu.attributes().set(GfnRange.ofPages(PRIVATE, 1), false);
 
-    assertViolation("the mirror maps gfn 0x80000, which is shared");
+    assertViolation("the mirror leaf at gfn 0x80000 maps shared frames");
 
     vm.mmu.attributes().set(GfnRange.ofPages(PRIVATE, 1), true);
   }

@@ -47,6 +47,10 @@ final class EptViolations {
     if (type == TYPE_ACCEPT) {
       kvm.counters().increment(TdxCounter.ACCEPT_EPT_VIOLATIONS);
       Errno error = honorAcceptLevel(gpa >>> 12, PageLevel.of((int) (extended >>> 32 & 7) + 1));
+      if (error == Errno.ONE) {
+        // As posted: 1 lets the guest go on, into the same violation.
+        return null;
+      }
       if (error.isError()) {
         return new RunExit.Failed(error, "the leaf around an accepted page could not be split");
       }

@@ -27,7 +27,7 @@ public final class KvmTdx extends Kvm {
   private final SplitCache splitCache;
   private final NoVcpus noVcpus;
   private final SecureEpt secureEpt;
-  private final LeafSplitter leafSplitter;
+  private final LeafSplit leafSplit;
   private final Stats<TdxCounter> counters;
   private final SharedWord waitForSeptZap;
   private final long mapGpaMaxLen;
@@ -49,11 +49,12 @@ public final class KvmTdx extends Kvm {
   public KvmTdx(TdxHost tdxHost, HostMm hostMm, long mapGpaMaxLen) {
     super(tdxHost.nextVmId(), tdxHost.host(), TdxX86Ops.INSTANCE, VmType.TDX);
     this.tdxHost = tdxHost;
-    this.mmu = new KvmMmu(this, tdxHost.kvmModule(), MmuParams.of(SpteFormat.eptForTd()), hostMm);
+    MmuParams params = MmuParams.of(SpteFormat.eptForTd()).withSplitDesign(tdxHost.design().mmu());
+    this.mmu = new KvmMmu(this, tdxHost.kvmModule(), params, hostMm);
     this.splitCache = new SplitCache(this);
     this.noVcpus = new NoVcpus(this);
     this.secureEpt = new SecureEpt(this);
-    this.leafSplitter = new LeafSplitter(this);
+    this.leafSplit = tdxHost.design().splits().of(this);
     this.counters = new Stats<>(kernel(), TdxCounter.class);
     this.waitForSeptZap = kernel().word(0);
     this.mapGpaMaxLen = mapGpaMaxLen;
@@ -140,8 +141,12 @@ public final class KvmTdx extends Kvm {
     return secureEpt;
   }
 
-  LeafSplitter leafSplitter() {
-    return leafSplitter;
+  LeafSplit leafSplit() {
+    return leafSplit;
+  }
+
+  TdxDesign design() {
+    return tdxHost.design();
   }
 
   NoVcpus noVcpus() {

@@ -18,7 +18,7 @@ import org.slf4j.LoggerFactory;
  * BUSY retry; if a step fails the leaf is unblocked, everything taken goes back, and the error is
  * returned.
  */
-final class LeafSplitter {
+final class LeafSplitter implements LeafSplit {
 
   private static final Logger log = LoggerFactory.getLogger(LeafSplitter.class);
   private static final PageLevel LEVEL = PageLevel.LEVEL_2M;
@@ -34,12 +34,13 @@ final class LeafSplitter {
   }
 
   /**
-   * Puts {@code septPage} in the place of the leaf. mmu_lock held in that mode.
+   * {@inheritDoc}
    *
    * @return EOPNOTSUPP under the read lock if the module must have the leaf blocked; EAGAIN if the
    *     cache has too few pages; EBUSY if the module stays busy; EIO if it refuses
    */
-  Errno split(long gfn, PageLevel level, long oldMirrorSpte, long septPage, LockMode mode) {
+  @Override
+  public Errno split(long gfn, PageLevel level, long oldMirrorSpte, long septPage, LockMode mode) {
     kvm.mmuLock().assertHeld(mode);
     if (kvm.bugOn(
         kvm.state() != TdState.RUNNABLE || level != LEVEL, "split of a TD that is not RUNNABLE")) {

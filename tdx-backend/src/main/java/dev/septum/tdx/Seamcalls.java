@@ -17,6 +17,11 @@ import dev.septum.tdx.module.TdxStatus;
  */
 final class Seamcalls {
 
+  /**
+   * What a wrapper returns that could not even make its SEAMCALL; the kernel's, not the module's.
+   */
+  static final long TDX_SW_ERROR = 1L << 63 | 0xFFL << 40;
+
   private final TdxModule module;
   private final TraceSink trace;
 

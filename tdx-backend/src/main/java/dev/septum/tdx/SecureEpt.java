@@ -138,7 +138,9 @@ final class SecureEpt {
     String text =
         "SEAMCALL %s failed: %s, entry 0x%x, level_state 0x%x"
             .formatted(leaf, TdxStatus.describe(result.rax), result.rcx, result.rdx);
-    log.warn("VM {}: {}", kvm.id(), text);
+    if (!kvm.isBugged()) {
+      log.warn("VM {}: {}", kvm.id(), text); // Once: what follows follows from it.
+    }
     kvm.bugOn(true, text);
     return false;
   }

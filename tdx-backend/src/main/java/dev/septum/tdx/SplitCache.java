@@ -2,7 +2,6 @@ package dev.septum.tdx;
 
 import dev.septum.dpamt.PagePair;
 import dev.septum.dpamt.PamtCache;
-import dev.septum.kernel.Gfp;
 import dev.septum.kernel.LockClass;
 import dev.septum.kernel.LockMode;
 import dev.septum.kernel.PageAllocator;
@@ -10,6 +9,7 @@ import dev.septum.kernel.PageOwner;
 import dev.septum.kernel.SpinLock;
 import dev.septum.kvm.Errno;
 import dev.septum.kvm.PageLevel;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -47,6 +47,19 @@ final class SplitCache {
     this.lock = kvm.kernel().spinLock(LockClass.PREALLOC_SPLIT_CACHE_LOCK);
   }
 
+  /** Has a body draw pages with prealloc_split_cache_lock held, and counts what it drew. */
+  <T> T draw(Function<PamtCache, T> body) {
+    lock.lock();
+    try {
+      int before = pages.count();
+      T result = body.apply(pages);
+      kvm.counters().add(TdxCounter.SPLIT_CACHE_PAGES_OUT, before - pages.count());
+      return result;
+    } finally {
+      lock.unlock();
+    }
+  }
+
   /** Pages in the cache. Takes no lock. */
   int count() {
     return pages.count();
@@ -69,7 +82,7 @@ final class SplitCache {
     int needed = minSize(level);
     boolean filled = false;
     while (pages.count() < needed) {
-      long page = kvm.pages().allocPage(PageOwner.PAMT_CACHE, Gfp.KERNEL_ACCOUNT);
+      long page = kvm.pages().allocPage(PageOwner.PAMT_CACHE, kvm.design().splitTopupGfp());
       if (page == PageAllocator.NO_PAGE) {
         return Errno.ENOMEM;
       }

@@ -1,19 +1,10 @@
 package dev.septum.tdx;
 
-import dev.septum.kvm.Host;
-import dev.septum.kvm.KvmBackend;
-import dev.septum.kvm.KvmX86Ops;
-
 /** The sound TDX backend: it does what the huge page series should have done. */
-public final class TdxBackend implements KvmBackend {
+public final class TdxBackend implements TdBackend {
 
   @Override
-  public String name() {
-    return "tdx";
-  }
-
-  @Override
-  public KvmX86Ops hardwareSetup(Host host) {
-    return TdxX86Ops.INSTANCE;
+  public TdxDesign design() {
+    return TdxDesign.SOUND;
   }
 }

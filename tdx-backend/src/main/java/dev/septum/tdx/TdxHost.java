@@ -17,6 +17,7 @@ public final class TdxHost {
   private static final int MAX_HKID = 63;
 
   private final Host host;
+  private final TdxDesign design;
   private final TdxModule module;
   private final Seamcalls seamcalls;
   private final Dpamt dpamt;
@@ -25,14 +26,20 @@ public final class TdxHost {
   private final SharedWord vmCount;
   private final KvmModule kvmModule;
 
-  /** Brings a host up with a module that covers all its memory. */
+  /** Brings a host of the sound design up with a module that covers all its memory. */
   public TdxHost(Host host, TdxModuleConfig config) {
+    this(host, config, TdxDesign.SOUND);
+  }
+
+  /** The same in another design. */
+  public TdxHost(Host host, TdxModuleConfig config, TdxDesign design) {
     this.host = host;
+    this.design = design;
     this.module = new TdxModule(host.kernel(), config, host.pages().totalPages() * 4096);
     this.seamcalls = new Seamcalls(module, host.trace());
     this.dpamt =
         config.dynamicPamt()
-            ? Dpamt.enabled(host.kernel(), host.pages(), new ModulePamt(seamcalls))
+            ? Dpamt.enabled(host.kernel(), host.pages(), new ModulePamt(seamcalls), design.dpamt())
             : Dpamt.disabled(host.kernel(), host.pages());
     this.controlPages = new ControlPages(dpamt, host.pages(), PageOwner.TD_CONTROL);
     this.hkidsInUse = host.kernel().word(1); // HKID 0 is not private.
@@ -43,6 +50,11 @@ public final class TdxHost {
   /** The machine. */
   public Host host() {
     return host;
+  }
+
+  /** Whose decisions KVM takes on this host. */
+  public TdxDesign design() {
+    return design;
   }
 
   /** The module, for injection, counts and checkers. */

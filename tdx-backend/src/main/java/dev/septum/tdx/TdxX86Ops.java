@@ -7,7 +7,7 @@ import dev.septum.kvm.KvmX86Ops;
 import dev.septum.kvm.PageLevel;
 import dev.septum.kvm.Vcpu;
 
-/** The ops table of the sound TDX backend ({@code vt_x86_ops}). */
+/** The ops table of the TDX backends ({@code vt_x86_ops}); designs differ behind it. */
 final class TdxX86Ops implements KvmX86Ops {
 
   static final TdxX86Ops INSTANCE = new TdxX86Ops();
@@ -27,7 +27,7 @@ final class TdxX86Ops implements KvmX86Ops {
   @Override
   public Errno splitExternalSpte(
       Kvm kvm, long gfn, PageLevel level, long oldMirrorSpte, long newExternalSpt, LockMode mode) {
-    return KvmTdx.of(kvm).leafSplitter().split(gfn, level, oldMirrorSpte, newExternalSpt, mode);
+    return KvmTdx.of(kvm).leafSplit().split(gfn, level, oldMirrorSpte, newExternalSpt, mode);
   }
 
   @Override

@@ -59,8 +59,12 @@ abstract class TdTestCase {
   }
 
   TdTestCase(TdxModuleConfig config, Placement placement) {
+    this(config, placement, TdxDesign.SOUND);
+  }
+
+  TdTestCase(TdxModuleConfig config, Placement placement, TdxDesign design) {
     host = new Host(kernel, new PageAllocator(kernel, HOST_BYTES, placement, 1), TraceSink.OFF);
-    tdx = new TdxHost(host, config);
+    tdx = new TdxHost(host, config, design);
   }
 
   /** Everything that a failed split must leave as it was. */

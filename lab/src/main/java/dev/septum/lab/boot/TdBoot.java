@@ -35,7 +35,7 @@ import java.util.Map;
 import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
-/** Boots a guest as a TD on an emulated host with the sound TDX backend. */
+/** Boots a guest as a TD on an emulated host with a TDX backend. */
 public final class TdBoot implements GuestBoot {
 
   private static final long SIZE_1G = 1L << 30;
@@ -48,7 +48,8 @@ public final class TdBoot implements GuestBoot {
     TdxHost host =
         new TdxHost(
             new Host(kernel, pages, options.trace()),
-            TdxModuleConfig.defaults().withDynamicPamt(options.dynamicPamt()));
+            TdxModuleConfig.defaults().withDynamicPamt(options.dynamicPamt()),
+            options.design());
     List<String> violations = new ArrayList<>();
     LiveSections live = LiveSections.none(host);
     @Nullable Splat splat = null;

@@ -72,7 +72,12 @@ public record BootReport(
 
   /** The emulated host. */
   public record HostSection(
-      long memoryBytes, String placement, long seed, boolean dynamicPamt, String mapGpaChunk) {
+      long memoryBytes,
+      String placement,
+      long seed,
+      boolean dynamicPamt,
+      String mapGpaChunk,
+      String backend) {
 
     /** The host that the options describe, of the size that it got. */
     public static HostSection of(BootOptions options, long memoryBytes) {
@@ -81,7 +86,8 @@ public record BootReport(
           options.placement().name().toLowerCase(Locale.ROOT),
           options.seed(),
           options.dynamicPamt(),
-          options.mapGpaChunk().toString());
+          options.mapGpaChunk().toString(),
+          options.design().name());
     }
   }
 

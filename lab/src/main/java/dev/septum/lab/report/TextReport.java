@@ -52,13 +52,14 @@ public final class TextReport {
                 guest.touchFirst() ? "after the first touch" : "before the first touch"));
     labelled(
         "host",
-        "%d MiB, placement %s%s, Dynamic PAMT %s, MapGPA chunk %s"
+        "%d MiB, placement %s%s, Dynamic PAMT %s, MapGPA chunk %s, backend %s"
             .formatted(
                 host.memoryBytes() >> 20,
                 host.placement(),
                 host.placement().equals("seeded") ? " by seed " + host.seed() : "",
                 host.dynamicPamt() ? "on" : "off",
-                host.mapGpaChunk()));
+                host.mapGpaChunk(),
+                host.backend()));
   }
 
   private void memory(MemorySection memory) {

@@ -14,6 +14,7 @@ import dev.septum.lab.bootlog.GuestLogs;
 import dev.septum.lab.bootlog.GuestMemoryMap;
 import dev.septum.lab.report.BootReport;
 import dev.septum.lab.report.JsonReport;
+import dev.septum.tdx.TdxDesign;
 import java.nio.file.Path;
 import java.util.OptionalLong;
 import org.junit.jupiter.api.Test;
@@ -31,7 +32,12 @@ class TdBootTest {
   @TempDir Path dir;
 
   private static BootOptions options() {
+    return options(TdxDesign.SOUND);
+  }
+
+  private static BootOptions options(TdxDesign design) {
     return new BootOptions(
+        design,
         1,
         MapGpaChunk.CHUNK_2M,
         true,
@@ -45,7 +51,15 @@ class TdBootTest {
   private static BootOptions options(
       MapGpaChunk chunk, boolean dynamicPamt, boolean touchFirst, Placement placement, int vcpus) {
     return new BootOptions(
-        vcpus, chunk, dynamicPamt, touchFirst, placement, 7, OptionalLong.empty(), TraceSink.OFF);
+        TdxDesign.SOUND,
+        vcpus,
+        chunk,
+        dynamicPamt,
+        touchFirst,
+        placement,
+        7,
+        OptionalLong.empty(),
+        TraceSink.OFF);
   }
 
   private static BootReport boot(String log, BootOptions options) throws BootLogException {
@@ -192,6 +206,7 @@ class TdBootTest {
     GuestMemoryMap map = BootLog.readMap(GuestLogs.real(G1));
     BootOptions options =
         new BootOptions(
+            TdxDesign.SOUND,
             1,
             MapGpaChunk.CHUNK_2M,
             true,
@@ -209,5 +224,19 @@ class TdBootTest {
         .asString()
         .startsWith("the boot ended early: KVM_RUN of vCPU 0: ENOMEM");
     assertThat(report.outcome().leaks()).isEmpty();
+  }
+
+  /** Without a failure the two designs do the same, to the page and the SEAMCALL. */
+  @Test
+  void onThePostedDesign_theSameBootComesToTheSameReport() throws BootLogException {
+    BootReport posted = boot(G1, options(TdxDesign.POSTED_V3));
+    BootReport sound = boot(G1, options(TdxDesign.SOUND));
+
+    assertHeld(posted);
+    assertThat(posted.host().backend()).isEqualTo("tdx-v3");
+    assertThat(posted.splitCache().topups()).isEqualTo(128);
+    assertThat(posted.splitCache().pagesDrawn()).isEqualTo(256);
+    assertThat(JsonReport.of(posted).replace("\"tdx-v3\"", "\"tdx\""))
+        .isEqualTo(JsonReport.of(sound));
   }
 }

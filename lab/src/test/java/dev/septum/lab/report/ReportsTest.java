@@ -13,6 +13,7 @@ import dev.septum.lab.MapGpaChunk;
 import dev.septum.lab.bootlog.BootLog;
 import dev.septum.lab.bootlog.GuestLogs;
 import dev.septum.lab.report.BootReport.OutcomeSection;
+import dev.septum.tdx.TdxDesign;
 import java.util.Iterator;
 import java.util.List;
 import java.util.OptionalLong;
@@ -24,6 +25,7 @@ class ReportsTest {
 
   private static final BootOptions OPTIONS =
       new BootOptions(
+          TdxDesign.POSTED_V3,
           4,
           MapGpaChunk.CHUNK_2M,
           true,
@@ -60,7 +62,7 @@ class ReportsTest {
         .isEqualTo(
             """
             {"memoryBytes":6442450944,"placement":"seeded","seed":7,"dynamicPamt":true,\
-            "mapGpaChunk":"2M"}""");
+            "mapGpaChunk":"2M","backend":"tdx-v3"}""");
     assertThat(json.get("memory").get("ranges").get(0).toString())
         .isEqualTo(
             """
@@ -115,7 +117,7 @@ class ReportsTest {
             """
             evidence  line 1: [    0.000000] tdx: Guest detected
             TD        4 vCPUs, accepts before the first touch
-            host      6144 MiB, placement seeded by seed 7, Dynamic PAMT on, MapGPA chunk 2M
+            host      6144 MiB, placement seeded by seed 7, Dynamic PAMT on, MapGPA chunk 2M, backend tdx-v3
 
             Guest memory: 4191116 KiB
                        start             end           KiB        2M        4K   line  from

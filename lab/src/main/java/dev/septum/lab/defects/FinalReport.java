@@ -1,0 +1,70 @@
+package dev.septum.lab.defects;
+
+import com.google.common.collect.ImmutableList;
+import dev.septum.kernel.PageOwner;
+import dev.septum.kvm.Splat;
+import dev.septum.tdx.TdxHost;
+import dev.septum.tdx.check.HostInvariants;
+import dev.septum.tdx.vmm.Vmm;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.regex.Pattern;
+
+/** What the checkers find after a demonstration, while the TD lives and after its destruction. */
+final class FinalReport {
+
+  private static final Pattern NUMBER = Pattern.compile("0x\\p{XDigit}+|\\d+");
+
+  /** The splat again, and free pages, which are what others do not have. */
+  private static final Pattern REPEATS = Pattern.compile(" is bugged: |^free has ");
+
+  private FinalReport() {}
+
+  /** One sentence for each kind of finding; destroys the TD. */
+  static List<String> of(TdxHost host, Vmm vmm) {
+    ImmutableList.Builder<String> report = ImmutableList.builder();
+    Splat splat = vmm.kvm().splat();
+    if (splat != null) {
+      report.add("VM %d is bugged: %s".formatted(splat.vmId(), splat.expression()));
+    }
+    report.addAll(
+        oneOfEachKind(
+            HostInvariants.violations(host, List.of(vmm)).stream()
+                .filter(sentence -> !REPEATS.matcher(sentence).find())
+                .sorted()
+                .toList()));
+    vmm.close();
+    host.host()
+        .pages()
+        .census()
+        .forEach(
+            (owner, pages) -> {
+              if (owner != PageOwner.FREE && pages > 0) {
+                report.add(
+                    "after the TD's end %s still has %d page(s)".formatted(owner.tag(), pages));
+              }
+            });
+    return report.build();
+  }
+
+  /** Sentences that differ in their numbers only are one kind: the first, and how many follow. */
+  private static List<String> oneOfEachKind(List<String> sentences) {
+    Map<String, String> first = new LinkedHashMap<>();
+    Map<String, Integer> count = new LinkedHashMap<>();
+    for (String sentence : sentences) {
+      String kind = NUMBER.matcher(sentence).replaceAll("#");
+      first.putIfAbsent(kind, sentence);
+      count.merge(kind, 1, Integer::sum);
+    }
+    return first.entrySet().stream()
+        .map(
+            entry -> {
+              int more = count.getOrDefault(entry.getKey(), 1) - 1;
+              return more == 0
+                  ? entry.getValue()
+                  : "%s, and %d more like it".formatted(entry.getValue(), more);
+            })
+        .toList();
+  }
+}

@@ -1,0 +1,10 @@
+package dev.septum.tdx;
+
+/** The TDX backend as posted in version 3 of the huge page series, defects included. */
+public final class TdxV3Backend implements TdBackend {
+
+  @Override
+  public TdxDesign design() {
+    return TdxDesign.POSTED_V3;
+  }
+}
