@@ -144,9 +144,12 @@ public final class GuestMemfd {
     }
   }
 
-  /** The frame at an offset, allocated if need be; for the VMM's own use. */
+  /**
+   * The frame at an offset, allocated if need be; for the VMM's own use, as {@code fallocate(2)}
+   * is. EINVAL outside the file; otherwise the errors of {@link #getPfn}. May sleep.
+   */
   public Errno allocate(long index) {
-    return getPfn(index).error();
+    return index < 0 || index >= frames ? Errno.EINVAL : getPfn(index).error();
   }
 
   /** pfn at an offset, or {@link PageAllocator#NO_PAGE} if nothing was allocated there. */

@@ -97,12 +97,12 @@ class GuestMemfdTest {
     }
 
     @Test
-    void outsideTheFile_isEfault() {
+    void allocate_outsideTheFile_isEinval() {
       GuestMemfd gmem = vm.newGmem(4, SMALL);
 
       assertThat(gmem.frames()).isEqualTo(4);
-      assertThat(gmem.allocate(-1)).isEqualTo(Errno.EFAULT);
-      assertThat(gmem.allocate(4)).isEqualTo(Errno.EFAULT);
+      assertThat(gmem.allocate(-1)).isEqualTo(Errno.EINVAL);
+      assertThat(gmem.allocate(4)).isEqualTo(Errno.EINVAL);
       assertGuestMemory(0);
     }
 
