@@ -21,6 +21,7 @@ import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.HashSet;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -78,9 +79,9 @@ public final class HostInvariants {
   }
 
   private void checkLeafs(KvmTdx kvm, List<MappedLeaf> mirror, List<TdxModuleView.SeptLeaf> sept) {
-    Set<Leaf> inMirror = new HashSet<>();
+    Set<Leaf> inMirror = new LinkedHashSet<>();
     mirror.forEach(leaf -> inMirror.add(new Leaf(leaf.gfn(), leaf.level(), leaf.pfn())));
-    Set<Leaf> inSept = new HashSet<>();
+    Set<Leaf> inSept = new LinkedHashSet<>();
     for (TdxModuleView.SeptLeaf leaf : sept) {
       inSept.add(new Leaf(leaf.gpa() >>> 12, levelOf(leaf.level()), leaf.hpa() >>> 12));
       if (leaf.state() != SeptState.MAPPED && leaf.state() != SeptState.PENDING) {
@@ -98,8 +99,8 @@ public final class HostInvariants {
 
   private void checkTables(
       KvmTdx kvm, List<MappedTable> mirror, List<TdxModuleView.SeptTable> sept) {
-    Set<MappedTable> inMirror = new HashSet<>(mirror);
-    Set<MappedTable> inSept = new HashSet<>();
+    Set<MappedTable> inMirror = new LinkedHashSet<>(mirror);
+    Set<MappedTable> inSept = new LinkedHashSet<>();
     for (TdxModuleView.SeptTable table : sept) {
       inSept.add(new MappedTable(table.gpa() >>> 12, levelOf(table.level()), table.hpa() >>> 12));
     }
