@@ -1,7 +1,6 @@
 package dev.septum.dpamt;
 
 import dev.septum.kernel.Gfp;
-import dev.septum.kernel.Kernel;
 import dev.septum.kernel.PageAllocator;
 import dev.septum.kernel.PageOwner;
 import dev.septum.kernel.Placement;
@@ -18,18 +17,17 @@ final class DpamtRig {
   static final long OTHER_RANGE = 601 * RANGE;
 
   final HookKernel hooks = new HookKernel();
-  final Kernel kernel = hooks.kernel();
-  final PageAllocator pages = new PageAllocator(kernel, 2L << 30, Placement.SEQUENTIAL, 0);
-  final FakeModule module = new FakeModule(kernel);
+  final PageAllocator pages = new PageAllocator(hooks, 2L << 30, Placement.SEQUENTIAL, 0);
+  final FakeModule module = new FakeModule(hooks);
   final Dpamt dpamt;
   private final List<PamtCache> caches = new ArrayList<>();
 
   DpamtRig(DpamtShape shape) {
-    dpamt = Dpamt.enabled(kernel, pages, module, shape);
+    dpamt = Dpamt.enabled(hooks, pages, module, shape);
   }
 
   PamtCache cacheOf(int count) {
-    PamtCache cache = new PamtCache(kernel, pages);
+    PamtCache cache = new PamtCache(hooks, pages);
     cache.topup(count, Gfp.KERNEL);
     caches.add(cache);
     return cache;
@@ -61,6 +59,6 @@ final class DpamtRig {
 
   /** All agrees: pages, counts, pairs and counters. */
   void check() {
-    DpamtChecker.check(kernel, pages, dpamt, module, caches);
+    DpamtChecker.check(hooks, pages, dpamt, module, caches);
   }
 }

@@ -140,9 +140,9 @@ class RaceTableTest {
     DpamtRig rig = new DpamtRig(shape);
     rig.dpamt.get(PFN);
     Gate add = rig.module.stopNextAdd();
-    KernelThread get = rig.kernel.spawn("get", () -> rig.dpamt.get(OTHER_RANGE));
+    KernelThread get = rig.hooks.spawn("get", () -> rig.dpamt.get(OTHER_RANGE));
     add.awaitArrival();
-    KernelThread put = rig.kernel.spawn("put", () -> rig.dpamt.put(PFN));
+    KernelThread put = rig.hooks.spawn("put", () -> rig.dpamt.put(PFN));
     Gate.awaitUntil(
         () -> rig.dpamt.counters().get(PamtCounter.SLOW_PUTS) == 1, "the put to want the lock");
 

@@ -1,16 +1,12 @@
 package dev.septum.it;
 
-import dev.septum.kernel.EntryTable;
-import dev.septum.kernel.GuestMode;
+import dev.septum.kernel.ForwardingKernel;
+import dev.septum.kernel.ForwardingRwLock;
+import dev.septum.kernel.ForwardingSpinLock;
 import dev.septum.kernel.Kernel;
-import dev.septum.kernel.KernelThread;
-import dev.septum.kernel.LockChecker;
 import dev.septum.kernel.LockClass;
 import dev.septum.kernel.LockMode;
-import dev.septum.kernel.Mutex;
-import dev.septum.kernel.Rcu;
 import dev.septum.kernel.RwLock;
-import dev.septum.kernel.SharedWord;
 import dev.septum.kernel.SpinLock;
 import java.util.ArrayDeque;
 import java.util.Map;
@@ -21,11 +17,14 @@ import java.util.concurrent.ConcurrentHashMap;
  * A host kernel in which a test can have things happen right before a thread takes a lock: an
  * interleaving that others only meet by luck.
  */
-public final class HookKernel implements Kernel {
+public final class HookKernel extends ForwardingKernel {
 
-  private final Kernel kernel = Kernel.host();
   private final Map<LockClass, Queue<Runnable>> hooks = new ConcurrentHashMap<>();
   private final Map<LockMode, Long> rwLocksTaken = new ConcurrentHashMap<>();
+
+  public HookKernel() {
+    super(Kernel.host());
+  }
 
   /**
    * Runs {@code body} on the thread that takes a lock of this class next, before it waits for it; a
@@ -53,101 +52,24 @@ public final class HookKernel implements Kernel {
 
   @Override
   public RwLock rwLock(LockClass lockClass) {
-    RwLock lock = kernel.rwLock(lockClass);
-    return new RwLock() {
+    return new ForwardingRwLock(super.rwLock(lockClass)) {
       @Override
       public void lock(LockMode mode) {
         about(lockClass);
         rwLocksTaken.merge(mode, 1L, Long::sum);
-        lock.lock(mode);
-      }
-
-      @Override
-      public void unlock(LockMode mode) {
-        lock.unlock(mode);
-      }
-
-      @Override
-      public boolean needBreak() {
-        return lock.needBreak();
-      }
-
-      @Override
-      public void assertHeld(LockMode mode) {
-        lock.assertHeld(mode);
-      }
-
-      @Override
-      public void assertHeld() {
-        lock.assertHeld();
-      }
-
-      @Override
-      public boolean isHeld(LockMode mode) {
-        return lock.isHeld(mode);
+        super.lock(mode);
       }
     };
   }
 
   @Override
   public SpinLock spinLock(LockClass lockClass) {
-    SpinLock lock = kernel.spinLock(lockClass);
-    return new SpinLock() {
+    return new ForwardingSpinLock(super.spinLock(lockClass)) {
       @Override
       public void lock() {
         about(lockClass);
-        lock.lock();
-      }
-
-      @Override
-      public void unlock() {
-        lock.unlock();
-      }
-
-      @Override
-      public void assertHeld() {
-        lock.assertHeld();
+        super.lock();
       }
     };
-  }
-
-  @Override
-  public Mutex mutex(LockClass lockClass) {
-    return kernel.mutex(lockClass);
-  }
-
-  @Override
-  public Rcu rcu() {
-    return kernel.rcu();
-  }
-
-  @Override
-  public SharedWord word(long initial) {
-    return kernel.word(initial);
-  }
-
-  @Override
-  public EntryTable entryTable(long base, long stride) {
-    return kernel.entryTable(base, stride);
-  }
-
-  @Override
-  public GuestMode guestMode() {
-    return kernel.guestMode();
-  }
-
-  @Override
-  public KernelThread spawn(String name, Runnable body) {
-    return kernel.spawn(name, body);
-  }
-
-  @Override
-  public void condResched() {
-    kernel.condResched();
-  }
-
-  @Override
-  public LockChecker locks() {
-    return kernel.locks();
   }
 }

@@ -1,16 +1,14 @@
 package dev.septum.mmu;
 
 import dev.septum.kernel.EntryTable;
-import dev.septum.kernel.GuestMode;
+import dev.septum.kernel.ForwardingEntryTable;
+import dev.septum.kernel.ForwardingKernel;
+import dev.septum.kernel.ForwardingRwLock;
+import dev.septum.kernel.ForwardingSpinLock;
 import dev.septum.kernel.Kernel;
-import dev.septum.kernel.KernelThread;
-import dev.septum.kernel.LockChecker;
 import dev.septum.kernel.LockClass;
 import dev.septum.kernel.LockMode;
-import dev.septum.kernel.Mutex;
-import dev.septum.kernel.Rcu;
 import dev.septum.kernel.RwLock;
-import dev.septum.kernel.SharedWord;
 import dev.septum.kernel.SpinLock;
 import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
@@ -19,7 +17,7 @@ import org.jspecify.annotations.Nullable;
  * A host kernel in which a test comes in where another thread could: each hook runs once, on the
  * thread that passes its place first.
  */
-final class TestKernel implements Kernel {
+final class TestKernel extends ForwardingKernel {
 
   private static final class Hook {
     private final AtomicReference<@Nullable Runnable> body = new AtomicReference<>();
@@ -36,7 +34,6 @@ final class TestKernel implements Kernel {
     }
   }
 
-  private final Kernel host = Kernel.host();
   private final Hook beforeBreakCheck = new Hook();
   private final Hook afterSpinUnlock = new Hook();
   private final Hook afterMmuUnlock = new Hook();
@@ -44,6 +41,10 @@ final class TestKernel implements Kernel {
   private final Hook afterEvent = new Hook();
   private volatile String awaitedEvent = "";
   private volatile boolean breakWanted;
+
+  TestKernel() {
+    super(Kernel.host());
+  }
 
   /** mmu_lock still held, after a walk read its entry and before it changes it. */
   void onBreakCheck(Runnable body) {
@@ -88,16 +89,10 @@ final class TestKernel implements Kernel {
 
   @Override
   public RwLock rwLock(LockClass lockClass) {
-    RwLock lock = host.rwLock(lockClass);
-    return new RwLock() {
-      @Override
-      public void lock(LockMode mode) {
-        lock.lock(mode);
-      }
-
+    return new ForwardingRwLock(super.rwLock(lockClass)) {
       @Override
       public void unlock(LockMode mode) {
-        lock.unlock(mode);
+        super.unlock(mode);
         afterMmuUnlock.run();
       }
 
@@ -106,123 +101,36 @@ final class TestKernel implements Kernel {
         beforeBreakCheck.run();
         boolean wanted = breakWanted;
         breakWanted = false;
-        return wanted || lock.needBreak();
-      }
-
-      @Override
-      public void assertHeld(LockMode mode) {
-        lock.assertHeld(mode);
-      }
-
-      @Override
-      public void assertHeld() {
-        lock.assertHeld();
-      }
-
-      @Override
-      public boolean isHeld(LockMode mode) {
-        return lock.isHeld(mode);
+        return wanted || super.needBreak();
       }
     };
   }
 
   @Override
   public SpinLock spinLock(LockClass lockClass) {
-    SpinLock lock = host.spinLock(lockClass);
-    return new SpinLock() {
-      @Override
-      public void lock() {
-        lock.lock();
-      }
-
+    return new ForwardingSpinLock(super.spinLock(lockClass)) {
       @Override
       public void unlock() {
-        lock.unlock();
+        super.unlock();
         afterSpinUnlock.run();
-      }
-
-      @Override
-      public void assertHeld() {
-        lock.assertHeld();
       }
     };
   }
 
   @Override
-  public Mutex mutex(LockClass lockClass) {
-    return host.mutex(lockClass);
-  }
-
-  @Override
-  public Rcu rcu() {
-    return host.rcu();
-  }
-
-  @Override
-  public SharedWord word(long initial) {
-    return host.word(initial);
-  }
-
-  @Override
   public EntryTable entryTable(long base, long stride) {
-    EntryTable table = host.entryTable(base, stride);
-    return new EntryTable() {
-      @Override
-      public long get(int index) {
-        return table.get(index);
-      }
-
-      @Override
-      public void set(int index, long value) {
-        table.set(index, value);
-      }
-
-      @Override
-      public long getAndSet(int index, long value) {
-        return table.getAndSet(index, value);
-      }
-
+    return new ForwardingEntryTable(super.entryTable(base, stride)) {
       @Override
       public long compareAndExchange(int index, long expected, long value) {
         beforeExchange.run();
-        return table.compareAndExchange(index, expected, value);
+        return super.compareAndExchange(index, expected, value);
       }
 
       @Override
       public long getAndBitwiseAnd(int index, long mask) {
         beforeExchange.run();
-        return table.getAndBitwiseAnd(index, mask);
-      }
-
-      @Override
-      public long addAndGet(int index, long delta) {
-        return table.addAndGet(index, delta);
-      }
-
-      @Override
-      public boolean isUniform() {
-        return table.isUniform();
+        return super.getAndBitwiseAnd(index, mask);
       }
     };
-  }
-
-  @Override
-  public GuestMode guestMode() {
-    return host.guestMode();
-  }
-
-  @Override
-  public KernelThread spawn(String name, Runnable body) {
-    return host.spawn(name, body);
-  }
-
-  @Override
-  public void condResched() {
-    host.condResched();
-  }
-
-  @Override
-  public LockChecker locks() {
-    return host.locks();
   }
 }

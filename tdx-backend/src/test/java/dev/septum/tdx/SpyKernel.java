@@ -1,16 +1,12 @@
 package dev.septum.tdx;
 
-import dev.septum.kernel.EntryTable;
-import dev.septum.kernel.GuestMode;
+import dev.septum.kernel.ForwardingKernel;
+import dev.septum.kernel.ForwardingRwLock;
+import dev.septum.kernel.ForwardingSpinLock;
 import dev.septum.kernel.Kernel;
-import dev.septum.kernel.KernelThread;
-import dev.septum.kernel.LockChecker;
 import dev.septum.kernel.LockClass;
 import dev.septum.kernel.LockMode;
-import dev.septum.kernel.Mutex;
-import dev.septum.kernel.Rcu;
 import dev.septum.kernel.RwLock;
-import dev.septum.kernel.SharedWord;
 import dev.septum.kernel.SpinLock;
 import java.util.ArrayList;
 import java.util.List;
@@ -22,13 +18,16 @@ import org.jspecify.annotations.Nullable;
  * A host kernel that counts how often a lock of each class is taken, keeps the spin locks it made,
  * and runs what a test wants to happen right before one is waited for.
  */
-final class SpyKernel implements Kernel {
+final class SpyKernel extends ForwardingKernel {
 
-  private final Kernel kernel = Kernel.host();
   private final Map<LockClass, Long> taken = new ConcurrentHashMap<>();
   private final Map<LockMode, Long> rwLocksTaken = new ConcurrentHashMap<>();
   private final Map<LockClass, Runnable> beforeNext = new ConcurrentHashMap<>();
   private final Map<LockClass, List<SpinLock>> spinLocks = new ConcurrentHashMap<>();
+
+  SpyKernel() {
+    super(Kernel.host());
+  }
 
   /** How often a lock of each class was taken; classes never taken are not in it. */
   Map<LockClass, Long> taken() {
@@ -60,23 +59,12 @@ final class SpyKernel implements Kernel {
 
   @Override
   public SpinLock spinLock(LockClass lockClass) {
-    SpinLock lock = kernel.spinLock(lockClass);
     SpinLock spy =
-        new SpinLock() {
+        new ForwardingSpinLock(super.spinLock(lockClass)) {
           @Override
           public void lock() {
             about(lockClass);
-            lock.lock();
-          }
-
-          @Override
-          public void unlock() {
-            lock.unlock();
-          }
-
-          @Override
-          public void assertHeld() {
-            lock.assertHeld();
+            super.lock();
           }
         };
     spinLocks.computeIfAbsent(lockClass, c -> new ArrayList<>()).add(spy);
@@ -85,79 +73,13 @@ final class SpyKernel implements Kernel {
 
   @Override
   public RwLock rwLock(LockClass lockClass) {
-    RwLock lock = kernel.rwLock(lockClass);
-    return new RwLock() {
+    return new ForwardingRwLock(super.rwLock(lockClass)) {
       @Override
       public void lock(LockMode mode) {
         about(lockClass);
         rwLocksTaken.merge(mode, 1L, Long::sum);
-        lock.lock(mode);
-      }
-
-      @Override
-      public void unlock(LockMode mode) {
-        lock.unlock(mode);
-      }
-
-      @Override
-      public boolean needBreak() {
-        return lock.needBreak();
-      }
-
-      @Override
-      public void assertHeld(LockMode mode) {
-        lock.assertHeld(mode);
-      }
-
-      @Override
-      public void assertHeld() {
-        lock.assertHeld();
-      }
-
-      @Override
-      public boolean isHeld(LockMode mode) {
-        return lock.isHeld(mode);
+        super.lock(mode);
       }
     };
-  }
-
-  @Override
-  public Mutex mutex(LockClass lockClass) {
-    return kernel.mutex(lockClass);
-  }
-
-  @Override
-  public Rcu rcu() {
-    return kernel.rcu();
-  }
-
-  @Override
-  public SharedWord word(long initial) {
-    return kernel.word(initial);
-  }
-
-  @Override
-  public EntryTable entryTable(long base, long stride) {
-    return kernel.entryTable(base, stride);
-  }
-
-  @Override
-  public GuestMode guestMode() {
-    return kernel.guestMode();
-  }
-
-  @Override
-  public KernelThread spawn(String name, Runnable body) {
-    return kernel.spawn(name, body);
-  }
-
-  @Override
-  public void condResched() {
-    kernel.condResched();
-  }
-
-  @Override
-  public LockChecker locks() {
-    return kernel.locks();
   }
 }

@@ -1,28 +1,27 @@
 package dev.septum.it.v3;
 
+import dev.septum.kernel.ForwardingKernel;
+import dev.septum.kernel.ForwardingRwLock;
+import dev.septum.kernel.ForwardingSpinLock;
 import dev.septum.kernel.Kernel;
 import dev.septum.kernel.LockClass;
+import dev.septum.kernel.LockMode;
 import dev.septum.kernel.RwLock;
 import dev.septum.kernel.SpinLock;
-import java.lang.reflect.InvocationHandler;
-import java.lang.reflect.InvocationTargetException;
-import java.lang.reflect.Method;
-import java.lang.reflect.Proxy;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
-import org.jspecify.annotations.Nullable;
 
 /** A host kernel in which things happen right before a lock is taken, or after it is released. */
-final class LockHooks {
+final class LockHooks extends ForwardingKernel {
 
   private record Hook(int nth, Runnable body) {}
 
-  private final Kernel host = Kernel.host();
   private final Map<LockClass, Hook> beforeLock = new ConcurrentHashMap<>();
   private final Map<LockClass, Hook> afterUnlock = new ConcurrentHashMap<>();
 
-  /** The kernel; its locks ask for hooks. */
-  final Kernel kernel = wrap(Kernel.class, host, this::withHooks);
+  LockHooks() {
+    super(Kernel.host());
+  }
 
   /** Runs {@code body} on the thread that takes the nth lock of a class from now on; 1 is next. */
   void before(LockClass lockClass, int nth, Runnable body) {
@@ -34,27 +33,38 @@ final class LockHooks {
     afterUnlock.put(lockClass, new Hook(nth, body));
   }
 
-  private Object withHooks(Method method, Object made, @Nullable Object[] arguments) {
-    return switch (method.getName()) {
-      case "rwLock" -> hooked(RwLock.class, (RwLock) made, (LockClass) arguments[0]);
-      case "spinLock" -> hooked(SpinLock.class, (SpinLock) made, (LockClass) arguments[0]);
-      default -> made;
+  @Override
+  public RwLock rwLock(LockClass lockClass) {
+    return new ForwardingRwLock(super.rwLock(lockClass)) {
+      @Override
+      public void lock(LockMode mode) {
+        next(beforeLock, lockClass);
+        super.lock(mode);
+      }
+
+      @Override
+      public void unlock(LockMode mode) {
+        super.unlock(mode);
+        next(afterUnlock, lockClass);
+      }
     };
   }
 
-  private <T> T hooked(Class<T> type, T lock, LockClass lockClass) {
-    InvocationHandler handler =
-        (proxy, method, arguments) -> {
-          if (method.getName().equals("lock")) {
-            next(beforeLock, lockClass);
-          }
-          Object result = call(lock, method, arguments);
-          if (method.getName().equals("unlock")) {
-            next(afterUnlock, lockClass);
-          }
-          return result;
-        };
-    return proxy(type, handler);
+  @Override
+  public SpinLock spinLock(LockClass lockClass) {
+    return new ForwardingSpinLock(super.spinLock(lockClass)) {
+      @Override
+      public void lock() {
+        next(beforeLock, lockClass);
+        super.lock();
+      }
+
+      @Override
+      public void unlock() {
+        super.unlock();
+        next(afterUnlock, lockClass);
+      }
+    };
   }
 
   private static void next(Map<LockClass, Hook> hooks, LockClass lockClass) {
@@ -66,33 +76,6 @@ final class LockHooks {
       hooks.put(lockClass, new Hook(hook.nth() - 1, hook.body()));
     } else {
       hook.body().run();
-    }
-  }
-
-  private interface Result {
-    Object of(Method method, Object made, @Nullable Object[] arguments);
-  }
-
-  private static <T> T wrap(Class<T> type, T target, Result result) {
-    return proxy(
-        type,
-        (proxy, method, arguments) -> {
-          Object made = call(target, method, arguments);
-          return made == null ? null : result.of(method, made, arguments);
-        });
-  }
-
-  private static <T> T proxy(Class<T> type, InvocationHandler handler) {
-    return type.cast(Proxy.newProxyInstance(type.getClassLoader(), new Class<?>[] {type}, handler));
-  }
-
-  private static @Nullable Object call(Object target, Method method, @Nullable Object[] arguments)
-      throws Throwable {
-    try {
-      method.setAccessible(true);
-      return method.invoke(target, arguments);
-    } catch (InvocationTargetException e) {
-      throw e.getCause();
     }
   }
 }

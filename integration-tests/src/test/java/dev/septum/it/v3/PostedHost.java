@@ -3,7 +3,6 @@ package dev.septum.it.v3;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import com.google.common.collect.ImmutableList;
-import dev.septum.kernel.Kernel;
 import dev.septum.kernel.LockClass;
 import dev.septum.kernel.LockMode;
 import dev.septum.kernel.PageAllocator;
@@ -57,8 +56,7 @@ final class PostedHost {
   private final Map<SeamcallLeaf, Long> callsBefore;
 
   PostedHost(TdxDesign design, Placement placement, long bytes) {
-    Kernel kernel = hooks.kernel;
-    Host host = new Host(kernel, new PageAllocator(kernel, bytes, placement, 1), TraceSink.OFF);
+    Host host = new Host(hooks, new PageAllocator(hooks, bytes, placement, 1), TraceSink.OFF);
     tdx = new TdxHost(host, TdxModuleConfig.defaults(), design);
     vmm =
         new Vmm(
@@ -208,7 +206,7 @@ final class PostedHost {
 
   /** Right before the nth lock of a class from now on is taken, by another thread. */
   void otherThreadBefore(LockClass lockClass, int nth, Runnable body) {
-    hooks.before(lockClass, nth, () -> hooks.kernel.spawn("other", body).join());
+    hooks.before(lockClass, nth, () -> hooks.spawn("other", body).join());
   }
 
   List<String> violations() {

@@ -210,8 +210,8 @@ final class PostedSplitTest {
   @Test
   void t13_s10_aPutOnItsWayOut_leavesItsPairToTheSplit() {
     PostedHost host = PostedHost.scattered().accept2M(GFN, 1);
-    SharedWord dropped = host.hooks.kernel.word(0);
-    SharedWord splitDone = host.hooks.kernel.word(0);
+    SharedWord dropped = host.hooks.word(0);
+    SharedWord splitDone = host.hooks.word(0);
     KernelThread[] put = new KernelThread[1];
     long[] other = new long[1];
     // Four topups take the cache's lock, then the get of the S-EPT page does.
@@ -221,8 +221,7 @@ final class PostedSplitTest {
         () -> {
           other[0] = host.unbackedSeptPage() + 1;
           put[0] =
-              host.hooks.kernel.spawn(
-                  "put", () -> getAndPutSlowly(host, other[0], dropped, splitDone));
+              host.hooks.spawn("put", () -> getAndPutSlowly(host, other[0], dropped, splitDone));
           awaitSet(host, dropped);
         });
 
@@ -252,7 +251,7 @@ final class PostedSplitTest {
 
   private static void awaitSet(PostedHost host, SharedWord word) {
     while (word.get() == 0) {
-      host.hooks.kernel.condResched();
+      host.hooks.condResched();
     }
   }
 
@@ -323,7 +322,6 @@ final class PostedSplitTest {
           2,
           () ->
               host.hooks
-                  .kernel
                   .spawn(
                       "other",
                       () ->

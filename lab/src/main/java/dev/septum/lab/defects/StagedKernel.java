@@ -1,14 +1,14 @@
 package dev.septum.lab.defects;
 
 import dev.septum.kernel.EntryTable;
+import dev.septum.kernel.ForwardingGuestMode;
+import dev.septum.kernel.ForwardingKernel;
+import dev.septum.kernel.ForwardingRwLock;
+import dev.septum.kernel.ForwardingSpinLock;
 import dev.septum.kernel.GuestMode;
 import dev.septum.kernel.Kernel;
-import dev.septum.kernel.KernelThread;
-import dev.septum.kernel.LockChecker;
 import dev.septum.kernel.LockClass;
 import dev.septum.kernel.LockMode;
-import dev.septum.kernel.Mutex;
-import dev.septum.kernel.Rcu;
 import dev.septum.kernel.RwLock;
 import dev.septum.kernel.SharedWord;
 import dev.septum.kernel.SpinLock;
@@ -20,14 +20,17 @@ import org.jspecify.annotations.Nullable;
  * A host kernel on which a demonstration has something happen at a place that others meet by luck,
  * and in which a loop without end is ended and counted.
  */
-final class StagedKernel implements Kernel {
+final class StagedKernel extends ForwardingKernel {
 
-  private final Kernel kernel = Kernel.host();
   private final Map<LockClass, Runnable> beforeNext = new ConcurrentHashMap<>();
   private volatile @Nullable Runnable insideNextTable;
   private volatile Runnable atKick = () -> {};
-  private final SharedWord roundsLeft = kernel.word(Long.MAX_VALUE);
+  private final SharedWord roundsLeft = word(Long.MAX_VALUE);
   private volatile long bound = Long.MAX_VALUE;
+
+  StagedKernel() {
+    super(Kernel.host());
+  }
 
   /** Runs {@code body} on the thread that takes a lock of this class next, before it waits. */
   void before(LockClass lockClass, Runnable body) {
@@ -68,59 +71,22 @@ final class StagedKernel implements Kernel {
 
   @Override
   public RwLock rwLock(LockClass lockClass) {
-    RwLock lock = kernel.rwLock(lockClass);
-    return new RwLock() {
+    return new ForwardingRwLock(super.rwLock(lockClass)) {
       @Override
       public void lock(LockMode mode) {
         about(lockClass);
-        lock.lock(mode);
-      }
-
-      @Override
-      public void unlock(LockMode mode) {
-        lock.unlock(mode);
-      }
-
-      @Override
-      public boolean needBreak() {
-        return lock.needBreak();
-      }
-
-      @Override
-      public void assertHeld(LockMode mode) {
-        lock.assertHeld(mode);
-      }
-
-      @Override
-      public void assertHeld() {
-        lock.assertHeld();
-      }
-
-      @Override
-      public boolean isHeld(LockMode mode) {
-        return lock.isHeld(mode);
+        super.lock(mode);
       }
     };
   }
 
   @Override
   public SpinLock spinLock(LockClass lockClass) {
-    SpinLock lock = kernel.spinLock(lockClass);
-    return new SpinLock() {
+    return new ForwardingSpinLock(super.spinLock(lockClass)) {
       @Override
       public void lock() {
         about(lockClass);
-        lock.lock();
-      }
-
-      @Override
-      public void unlock() {
-        lock.unlock();
-      }
-
-      @Override
-      public void assertHeld() {
-        lock.assertHeld();
+        super.lock();
       }
     };
   }
@@ -132,38 +98,22 @@ final class StagedKernel implements Kernel {
       insideNextTable = null;
       body.run();
     }
-    return kernel.entryTable(base, stride);
+    return super.entryTable(base, stride);
   }
 
   @Override
   public GuestMode guestMode() {
-    GuestMode mode = kernel.guestMode();
-    return new GuestMode() {
+    return new ForwardingGuestMode(super.guestMode()) {
       @Override
       public void enter() {
         round();
-        mode.enter();
-      }
-
-      @Override
-      public void leave() {
-        mode.leave();
-      }
-
-      @Override
-      public boolean isInGuest() {
-        return mode.isInGuest();
-      }
-
-      @Override
-      public boolean isExitRequested() {
-        return mode.isExitRequested();
+        super.enter();
       }
 
       @Override
       public boolean kickAndWait() {
         atKick.run();
-        return mode.kickAndWait();
+        return super.kickAndWait();
       }
     };
   }
@@ -171,31 +121,6 @@ final class StagedKernel implements Kernel {
   @Override
   public void condResched() {
     round();
-    kernel.condResched();
-  }
-
-  @Override
-  public Mutex mutex(LockClass lockClass) {
-    return kernel.mutex(lockClass);
-  }
-
-  @Override
-  public Rcu rcu() {
-    return kernel.rcu();
-  }
-
-  @Override
-  public SharedWord word(long initial) {
-    return kernel.word(initial);
-  }
-
-  @Override
-  public KernelThread spawn(String name, Runnable body) {
-    return kernel.spawn(name, body);
-  }
-
-  @Override
-  public LockChecker locks() {
-    return kernel.locks();
+    super.condResched();
   }
 }
