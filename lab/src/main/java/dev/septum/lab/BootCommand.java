@@ -13,18 +13,15 @@ import dev.septum.lab.bootlog.MapOptions;
 import dev.septum.lab.bootlog.Size2M;
 import dev.septum.lab.report.BootReport;
 import dev.septum.lab.report.FtraceFile;
-import dev.septum.lab.report.JsonReport;
 import dev.septum.lab.report.TextReport;
 import dev.septum.tdx.TdBackend;
 import dev.septum.tdx.TdxDesign;
 import java.io.IOException;
-import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalLong;
 import java.util.concurrent.Callable;
-import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
@@ -165,7 +162,7 @@ final class BootCommand implements Callable<Integer> {
     for (GuestMemoryMap guest : guests) {
       reports.add(trace == null ? boot(guest, TraceSink.OFF) : bootTraced(guest, trace));
     }
-    print(reports);
+    Stdout.print(spec, json, reports, TextReport::of);
     return reports.stream().allMatch(r -> r.outcome().held()) ? ExitCode.OK : ExitCode.SOFTWARE;
   }
 
@@ -221,28 +218,11 @@ final class BootCommand implements Callable<Integer> {
                 ? OptionalLong.empty()
                 : OptionalLong.of(Size2M.roundUp(hostMemory.bytes())),
             sink);
-    if (!showsProgress()) {
+    if (!ProgressLine.isWanted(progress)) {
       return guestBoot.boot(guest, options, Progress.OFF);
     }
     try (ProgressLine line = new ProgressLine(spec.commandLine().getErr(), System::nanoTime)) {
       return guestBoot.boot(guest, options, line);
-    }
-  }
-
-  private boolean showsProgress() {
-    return progress == null ? Boolean.getBoolean(Septum.STDERR_IS_TERMINAL) : progress;
-  }
-
-  private void print(List<BootReport> reports) throws IOException {
-    PrintWriter out = spec.commandLine().getOut();
-    if (json) {
-      out.print(reports.size() == 1 ? JsonReport.of(reports.get(0)) : JsonReport.of(reports));
-    } else {
-      out.print(reports.stream().map(TextReport::of).collect(Collectors.joining("\n")));
-    }
-    out.flush();
-    if (out.checkError()) {
-      throw new IOException("the report cannot be written to stdout");
     }
   }
 

@@ -9,7 +9,6 @@ import dev.septum.lab.conform.Recordings;
 import dev.septum.lab.conform.Replayer;
 import dev.septum.mmu.DirtyLogBoundary;
 import java.io.IOException;
-import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -112,7 +111,7 @@ final class ConformCommand implements Callable<Integer> {
       recording.read();
     }
     ConformReport report = compare(recordings);
-    print(report);
+    Stdout.print(spec, json ? report.json() : report.text());
     return report.isEqual() ? ExitCode.OK : ExitCode.SOFTWARE;
   }
 
@@ -139,7 +138,7 @@ final class ConformCommand implements Callable<Integer> {
 
   /** Reads each recording again, since together they may not fit into memory. */
   private ConformReport compare(List<Recordings.Found> recordings) throws IOException {
-    if (!showsProgress()) {
+    if (!ProgressLine.isWanted(progress)) {
       return compare(recordings, Progress.OFF);
     }
     try (ProgressLine line = new ProgressLine(spec.commandLine().getErr(), System::nanoTime)) {
@@ -155,19 +154,6 @@ final class ConformCommand implements Callable<Integer> {
       results.add(conformance.check(recording.read(), watcher));
     }
     return new ConformReport(results);
-  }
-
-  private boolean showsProgress() {
-    return progress == null ? Boolean.getBoolean(Septum.STDERR_IS_TERMINAL) : progress;
-  }
-
-  private void print(ConformReport report) throws IOException {
-    PrintWriter out = spec.commandLine().getOut();
-    out.print(json ? report.json() : report.text());
-    out.flush();
-    if (out.checkError()) {
-      throw new IOException("the report cannot be written to stdout");
-    }
   }
 
   private ParameterException usage(String message) {

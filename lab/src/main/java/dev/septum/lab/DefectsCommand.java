@@ -6,7 +6,6 @@ import dev.septum.lab.defects.DefectRuns;
 import dev.septum.lab.defects.DefectText;
 import dev.septum.lab.report.JsonReport;
 import java.io.IOException;
-import java.io.PrintWriter;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
@@ -44,20 +43,12 @@ final class DefectsCommand implements Callable<Integer> {
       throw new ParameterException(spec.commandLine(), "--json and --markdown exclude each other");
     }
     if (json) {
-      print(spec, JsonReport.of(Catalogue.ALL));
+      Stdout.print(spec, JsonReport.of(Catalogue.ALL));
     } else {
-      print(spec, markdown ? DefectText.markdown(Catalogue.ALL) : DefectText.table(Catalogue.ALL));
+      Stdout.print(
+          spec, markdown ? DefectText.markdown(Catalogue.ALL) : DefectText.table(Catalogue.ALL));
     }
     return ExitCode.OK;
-  }
-
-  private static void print(CommandSpec spec, String text) throws IOException {
-    PrintWriter out = spec.commandLine().getOut();
-    out.print(text);
-    out.flush();
-    if (out.checkError()) {
-      throw new IOException("the report cannot be written to stdout");
-    }
   }
 
   /** {@code septum defects run}: shows defects on the posted design, and their absence. */
@@ -88,7 +79,7 @@ final class DefectsCommand implements Callable<Integer> {
     @Override
     public Integer call() throws IOException {
       DefectRuns runs = DefectRuns.of(chosen());
-      print(spec, json ? JsonReport.of(runs.records()) : runs.text());
+      Stdout.print(spec, json ? JsonReport.of(runs.records()) : runs.text());
       return runs.areAsExpected() ? ExitCode.OK : ExitCode.SOFTWARE;
     }
 

@@ -4,14 +4,11 @@ import dev.septum.lab.bootlog.BootLogException;
 import dev.septum.lab.pamt.PamtAccount;
 import dev.septum.lab.pamt.PamtReport;
 import dev.septum.lab.pamt.PamtText;
-import dev.septum.lab.report.JsonReport;
 import java.io.IOException;
-import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
-import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Model.CommandSpec;
@@ -55,20 +52,7 @@ final class PamtCommand implements Callable<Integer> {
     for (Path log : logs) {
       reports.add(PamtAccount.of(log));
     }
-    print(reports);
+    Stdout.print(spec, json, reports, PamtText::of);
     return reports.stream().allMatch(r -> r.outcome().agrees()) ? ExitCode.OK : ExitCode.SOFTWARE;
-  }
-
-  private void print(List<PamtReport> reports) throws IOException {
-    PrintWriter out = spec.commandLine().getOut();
-    if (json) {
-      out.print(JsonReport.of(reports.size() == 1 ? reports.get(0) : reports));
-    } else {
-      out.print(reports.stream().map(PamtText::of).collect(Collectors.joining("\n")));
-    }
-    out.flush();
-    if (out.checkError()) {
-      throw new IOException("the report cannot be written to stdout");
-    }
   }
 }

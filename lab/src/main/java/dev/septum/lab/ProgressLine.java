@@ -2,6 +2,7 @@ package dev.septum.lab;
 
 import java.io.PrintWriter;
 import java.util.function.LongSupplier;
+import org.jspecify.annotations.Nullable;
 
 /** One line on a terminal that is written over and over, once a boot takes long. */
 final class ProgressLine implements Progress, AutoCloseable {
@@ -24,6 +25,11 @@ final class ProgressLine implements Progress, AutoCloseable {
     this.terminal = terminal;
     this.nanoClock = nanoClock;
     this.nextNanos = nanoClock.getAsLong() + PATIENCE_NANOS;
+  }
+
+  /** Whether to show one: as {@code --progress} says, else if stderr is a terminal. */
+  static boolean isWanted(@Nullable Boolean option) {
+    return option == null ? Boolean.getBoolean(Septum.STDERR_IS_TERMINAL) : option;
   }
 
   @Override

@@ -4,8 +4,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.Collections;
 import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.io.TempDir;
@@ -16,7 +14,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 class DamagedLogsTest {
 
   private static final int ROUNDS = 400;
-  private static final String GARBAGE = "0123456789abcdefx-[] :\u001b\u0000";
+  private static final LogDamage DAMAGE = new LogDamage("0123456789abcdefx-[] :\u001b\u0000", 8);
 
   @TempDir Path dir;
 
@@ -35,7 +33,7 @@ class DamagedLogsTest {
     List<String> lines = Files.readAllLines(GuestLogs.real(name));
     int maps = 0;
     for (int seed = 0; seed < ROUNDS; seed++) {
-      Path log = GuestLogs.of(dir, damaged(lines, new Random(seed)));
+      Path log = GuestLogs.of(dir, DAMAGE.of(lines, new Random(seed)));
       for (boolean assumeMemory : new boolean[] {true, false}) {
         try {
           GuestMemoryMap map = BootLog.read(log).memoryMap(new MapOptions(true, assumeMemory));
@@ -66,33 +64,5 @@ class DamagedLogsTest {
     long accepted =
         AcceptPlan.of(map).accepts2m() * (2 << 20) + AcceptPlan.of(map).accepts4k() * 4096;
     assertThat(accepted).as(seed).isEqualTo(map.ramBytes());
-  }
-
-  private static String damaged(List<String> original, Random random) {
-    List<String> lines = new ArrayList<>(original);
-    for (int damage = random.nextInt(4); damage >= 0; damage--) {
-      int at = random.nextInt(lines.size());
-      String line = lines.get(at);
-      switch (random.nextInt(5)) {
-        case 0 -> lines.subList(at, Math.min(lines.size(), at + 1 + random.nextInt(8))).clear();
-        case 1 -> Collections.swap(lines, at, random.nextInt(lines.size()));
-        case 2 -> lines.add(at, lines.get(random.nextInt(lines.size())));
-        case 3 -> lines.set(at, line.substring(0, random.nextInt(line.length() + 1)));
-        default -> lines.set(at, garbled(line, random));
-      }
-      if (lines.isEmpty()) {
-        return "";
-      }
-    }
-    return String.join("\n", lines);
-  }
-
-  private static String garbled(String line, Random random) {
-    if (line.isEmpty()) {
-      return line;
-    }
-    int at = random.nextInt(line.length());
-    char garbage = GARBAGE.charAt(random.nextInt(GARBAGE.length()));
-    return line.substring(0, at) + garbage + line.substring(at + 1);
   }
 }

@@ -3,10 +3,9 @@ package dev.septum.lab.pamt;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.septum.lab.bootlog.BootLogException;
+import dev.septum.lab.bootlog.LogDamage;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.Collections;
 import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.io.TempDir;
@@ -17,7 +16,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 class DamagedHostLogsTest {
 
   private static final int ROUNDS = 400;
-  private static final String GARBAGE = "0123456789abcdefx-[]() :,\u001b\u0000";
+  private static final LogDamage DAMAGE = new LogDamage("0123456789abcdefx-[]() :,\u001b\u0000", 4);
 
   @TempDir Path dir;
 
@@ -33,7 +32,7 @@ class DamagedHostLogsTest {
     List<String> lines = Files.readAllLines(HostLogs.real(name));
     int reports = 0;
     for (int seed = 0; seed < ROUNDS; seed++) {
-      Path log = HostLogs.of(dir, damaged(lines, new Random(seed)));
+      Path log = HostLogs.of(dir, DAMAGE.of(lines, new Random(seed)));
       try {
         assertAddsUp(PamtAccount.of(log), "seed " + seed);
         reports++;
@@ -53,30 +52,5 @@ class DamagedHostLogsTest {
         .as(seed)
         .isEqualTo(report.outcome().differences().isEmpty());
     assertThat(PamtText.of(report)).as(seed).endsWith("\n").doesNotContain("null");
-  }
-
-  private static String damaged(List<String> original, Random random) {
-    List<String> lines = new ArrayList<>(original);
-    for (int damage = random.nextInt(4); damage >= 0 && !lines.isEmpty(); damage--) {
-      int at = random.nextInt(lines.size());
-      String line = lines.get(at);
-      switch (random.nextInt(5)) {
-        case 0 -> lines.subList(at, Math.min(lines.size(), at + 1 + random.nextInt(4))).clear();
-        case 1 -> Collections.swap(lines, at, random.nextInt(lines.size()));
-        case 2 -> lines.add(at, lines.get(random.nextInt(lines.size())));
-        case 3 -> lines.set(at, line.substring(0, random.nextInt(line.length() + 1)));
-        default -> lines.set(at, garbled(line, random));
-      }
-    }
-    return String.join("\n", lines);
-  }
-
-  private static String garbled(String line, Random random) {
-    if (line.isEmpty()) {
-      return line;
-    }
-    int at = random.nextInt(line.length());
-    char garbage = GARBAGE.charAt(random.nextInt(GARBAGE.length()));
-    return line.substring(0, at) + garbage + line.substring(at + 1);
   }
 }
