@@ -240,10 +240,15 @@ final class BootCommand implements Callable<Integer> {
       } catch (IllegalArgumentException e) {
         throw new TypeConversionException(String.valueOf(e.getMessage()));
       }
+      return designOf(backend);
+    }
+
+    /** The design of a backend's TDs. */
+    static TdxDesign designOf(KvmBackend backend) {
       if (backend instanceof TdBackend tdBackend) {
         return tdBackend.design();
       }
-      throw new TypeConversionException("backend %s runs no TDs".formatted(value));
+      throw new TypeConversionException("backend %s runs no TDs".formatted(backend.name()));
     }
   }
 

@@ -1,6 +1,7 @@
 package dev.septum.lab;
 
 import dev.septum.lab.bootlog.BootLogException;
+import dev.septum.lab.scenario.ScenarioException;
 import java.io.IOException;
 import java.io.PrintWriter;
 import org.jspecify.annotations.Nullable;
@@ -29,7 +30,9 @@ final class CommandErrors implements IParameterExceptionHandler, IExecutionExcep
   @Override
   public int handleExecutionException(Exception e, CommandLine command, ParseResult parsed) {
     PrintWriter err = command.getErr();
-    if (e instanceof BootLogException || e instanceof IOException) {
+    if (e instanceof BootLogException
+        || e instanceof ScenarioException
+        || e instanceof IOException) {
       err.println("septum: " + oneLine(e.getMessage()));
       return ExitCode.USAGE;
     }

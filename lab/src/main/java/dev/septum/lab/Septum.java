@@ -51,6 +51,7 @@ public final class Septum implements Runnable {
         .addSubcommand(new ConformCommand(replayer))
         .addSubcommand(new PamtCommand())
         .addSubcommand(new SeamcallCommand(stdin))
+        .addSubcommand(new RunCommand())
         .addSubcommand(new DefectsCommand())
         .setCaseInsensitiveEnumValuesAllowed(true)
         .setParameterExceptionHandler(errors)

@@ -68,7 +68,12 @@ public final class GuestMemfd {
   /** Set when the last descriptor went. Under folioLock. */
   private boolean released;
 
-  GuestMemfd(Kernel kernel, PageAllocator allocator, long frames, PageLevel folioLevel) {
+  /**
+   * A file without a page ({@code KVM_CREATE_GUEST_MEMFD}); VMs get it with their slots.
+   *
+   * @param folioLevel 2M to back it with huge folios where they can be had, 4K for single pages
+   */
+  public GuestMemfd(Kernel kernel, PageAllocator allocator, long frames, PageLevel folioLevel) {
     checkArgument(frames > 0, "a guest_memfd needs at least one frame, not %s", frames);
     checkArgument(
         !folioLevel.isAbove(PageLevel.LEVEL_2M), "folios of level %s do not exist", folioLevel);

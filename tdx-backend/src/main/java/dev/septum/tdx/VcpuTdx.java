@@ -3,6 +3,7 @@ package dev.septum.tdx;
 import dev.septum.dpamt.PamtCache;
 import dev.septum.kernel.PageAllocator;
 import dev.septum.kvm.Vcpu;
+import dev.septum.mmu.PreFault;
 import dev.septum.mmu.VcpuMmu;
 import dev.septum.tdx.module.TdGuest;
 import java.util.ArrayList;
@@ -49,6 +50,16 @@ public final class VcpuTdx extends Vcpu {
     } finally {
       put();
       kvm.kernel().locks().assertNoneHeld("the end of KVM_RUN");
+    }
+  }
+
+  /** Maps memory ahead of the guest's first access ({@code KVM_PRE_FAULT_MEMORY}). No lock held. */
+  public PreFault preFault(long gpa, long size) {
+    load();
+    try {
+      return mmu.preFault(gpa, size);
+    } finally {
+      put();
     }
   }
 

@@ -14,6 +14,7 @@ import dev.septum.kvm.VmType;
 import dev.septum.mmu.AccessKind;
 import dev.septum.mmu.GuestCpu;
 import dev.septum.mmu.GuestMemfd;
+import dev.septum.mmu.HugetlbMemory;
 import dev.septum.mmu.KvmMmu;
 import dev.septum.mmu.KvmModule;
 import dev.septum.mmu.MappedLeaf;
@@ -88,13 +89,13 @@ final class SelftestVm {
 
   private final Kvm kvm;
   private final KvmMmu mmu;
-  private final ReservedMemory user;
+  private final HugetlbMemory user;
   private final List<SelftestVcpu> vcpus = new ArrayList<>();
   private final List<GuestMemfd> files = new ArrayList<>();
 
   SelftestVm(int id, Host host, KvmModule module, VmType type) {
     kvm = new OrdinaryVm(id, host, type);
-    user = new ReservedMemory(host.pages());
+    user = new HugetlbMemory(host.pages());
     mmu = new KvmMmu(kvm, module, MmuParams.of(SpteFormat.ept()), user);
   }
 
@@ -181,7 +182,7 @@ final class SelftestVm {
   }
 
   /** The VMM's memory. */
-  ReservedMemory user() {
+  HugetlbMemory user() {
     return user;
   }
 

@@ -17,7 +17,6 @@ final class Symbols {
       Arrays.stream(SeamcallLeaf.values())
           .collect(ImmutableMap.toImmutableMap(Symbols::nameOf, leaf -> leaf));
 
-  private static final ImmutableMap<String, Long> STATUSES = constantsOf(TdxStatus.class);
   private static final ImmutableMap<String, Long> OPERANDS = constantsOf(OperandId.class);
 
   private Symbols() {}
@@ -50,7 +49,7 @@ final class Symbols {
   /** A status code by its name, with or without TDX. */
   static Optional<Long> status(String word) {
     String name = word.toUpperCase(Locale.ROOT);
-    return Optional.ofNullable(STATUSES.getOrDefault(name, STATUSES.get("TDX_" + name)));
+    return TdxStatus.named(name).or(() -> TdxStatus.named("TDX_" + name));
   }
 
   /** An operand's number by its name. */

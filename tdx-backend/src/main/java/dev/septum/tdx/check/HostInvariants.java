@@ -5,8 +5,10 @@ import com.google.errorprone.annotations.FormatMethod;
 import dev.septum.dpamt.Dpamt;
 import dev.septum.kernel.PageAllocator;
 import dev.septum.kernel.PageOwner;
+import dev.septum.kvm.Kvm;
 import dev.septum.kvm.PageLevel;
 import dev.septum.mmu.GuestMemfd;
+import dev.septum.mmu.KvmMmu;
 import dev.septum.mmu.MappedLeaf;
 import dev.septum.mmu.MappedTable;
 import dev.septum.mmu.MmuView;
@@ -42,14 +44,14 @@ public final class HostInvariants {
   private final TdxHost host;
   private final PageAllocator pages;
   private final TdxModuleView module;
-  private final List<Vmm> vmms;
+  private final HostContents contents;
   private final List<String> found = new ArrayList<>();
 
-  private HostInvariants(TdxHost host, List<Vmm> vmms) {
+  private HostInvariants(TdxHost host, HostContents contents) {
     this.host = host;
     this.pages = host.host().pages();
     this.module = host.module().view();
-    this.vmms = vmms;
+    this.contents = contents;
   }
 
   /**
@@ -57,22 +59,31 @@ public final class HostInvariants {
    * nothing may run meanwhile.
    */
   public static List<String> violations(TdxHost host, List<Vmm> vmms) {
-    HostInvariants all = new HostInvariants(host, vmms);
+    return violations(host, HostContents.of(vmms));
+  }
+
+  /** The same of everything that is on the host. */
+  public static List<String> violations(TdxHost host, HostContents contents) {
+    HostInvariants all = new HostInvariants(host, contents);
     host.host().kernel().locks().assertNoneHeld("a check of the invariants");
     all.found.addAll(host.module().view().violations());
-    for (Vmm vmm : vmms) {
-      all.checkVm(vmm.kvm());
-    }
+    contents.tds().forEach(all::checkTd);
+    contents.ordinary().forEach(all::checkMmu);
     all.checkPamt();
     all.checkPages();
     return all.found;
   }
 
-  private void checkVm(KvmTdx kvm) {
+  private void checkTd(KvmTdx kvm) {
     MmuView mmu = new MmuView(kvm.mmu());
-    mmu.violations().forEach(sentence -> report("VM %d: %s", kvm.id(), sentence));
     checkLeafs(kvm, mmu.mirrorLeafs(), module.leafs(kvm.tdr() << 12));
     checkTables(kvm, mmu.mirrorTables(), module.tables(kvm.tdr() << 12));
+    checkMmu(kvm.mmu());
+  }
+
+  private void checkMmu(KvmMmu mmu) {
+    Kvm kvm = mmu.kvm();
+    new MmuView(mmu).violations().forEach(sentence -> report("VM %d: %s", kvm.id(), sentence));
     if (kvm.isBugged()) {
       report("VM %d is bugged: %s", kvm.id(), String.valueOf(kvm.splat()));
     }
@@ -148,8 +159,8 @@ public final class HostInvariants {
                 users.merge(rangeOf(hpa), 1L, Long::sum);
               }
             });
-    for (Vmm vmm : vmms) {
-      for (TdxModuleView.SeptLeaf leaf : module.leafs(vmm.kvm().tdr() << 12)) {
+    for (KvmTdx kvm : contents.tds()) {
+      for (TdxModuleView.SeptLeaf leaf : module.leafs(kvm.tdr() << 12)) {
         if (leaf.level() == 0) {
           users.merge(rangeOf(leaf.hpa()), 1L, Long::sum);
         }
@@ -177,9 +188,12 @@ public final class HostInvariants {
     reasons.put(PageOwner.MMU_PAGE_TABLE, 0L);
     reasons.put(PageOwner.EXTERNAL_PAGE_TABLE, 0L);
     reasons.put(PageOwner.PAMT_CACHE, 0L);
-    reasons.put(PageOwner.USER_MEMORY, 0L);
-    reasons.put(PageOwner.GUEST_MEMORY, 0L);
-    vmms.forEach(vmm -> addReasons(vmm, reasons));
+    reasons.put(PageOwner.USER_MEMORY, contents.userPages());
+    reasons.put(
+        PageOwner.GUEST_MEMORY,
+        contents.files().stream().mapToLong(GuestMemfd::allocatedFrames).sum());
+    contents.ordinary().forEach(mmu -> addTables(mmu, reasons));
+    contents.tds().forEach(kvm -> addReasons(kvm, reasons));
     long owned = reasons.values().stream().mapToLong(Long::longValue).sum();
     reasons.put(PageOwner.FREE, pages.totalPages() - owned);
     reasons.forEach(
@@ -191,18 +205,18 @@ public final class HostInvariants {
         });
   }
 
-  private static void addReasons(Vmm vmm, Map<PageOwner, Long> reasons) {
-    MmuView mmu = new MmuView(vmm.kvm().mmu());
-    add(reasons, PageOwner.MMU_PAGE_TABLE, mmu.tables() + mmu.cachedTables());
-    add(reasons, PageOwner.PAMT_CACHE, vmm.kvm().splitCacheCount());
-    for (VcpuTdx vcpu : vmm.vcpus()) {
+  private static void addReasons(KvmTdx kvm, Map<PageOwner, Long> reasons) {
+    addTables(kvm.mmu(), reasons);
+    add(reasons, PageOwner.PAMT_CACHE, kvm.splitCacheCount());
+    for (VcpuTdx vcpu : kvm.tdVcpus()) {
       add(reasons, PageOwner.PAMT_CACHE, vcpu.cachedPamtPages());
       add(reasons, PageOwner.EXTERNAL_PAGE_TABLE, vcpu.cachedSeptPages());
     }
-    add(reasons, PageOwner.USER_MEMORY, vmm.sharedPages());
-    for (GuestMemfd file : vmm.files()) {
-      add(reasons, PageOwner.GUEST_MEMORY, file.allocatedFrames());
-    }
+  }
+
+  private static void addTables(KvmMmu mmu, Map<PageOwner, Long> reasons) {
+    MmuView view = new MmuView(mmu);
+    add(reasons, PageOwner.MMU_PAGE_TABLE, view.tables() + view.cachedTables());
   }
 
   private static void add(Map<PageOwner, Long> reasons, PageOwner owner, long count) {

@@ -47,6 +47,12 @@ public final class AcceptMemory implements GuestTask {
     this.order = order;
   }
 
+  /** The same at 4K throughout. */
+  public AcceptMemory pageByPage() {
+    smallUntil = end;
+    return this;
+  }
+
   /** Pages accepted at 2M. */
   public long accepts2M() {
     return accepts2M;

@@ -3,6 +3,8 @@ package dev.septum.tdx.module;
 import com.google.common.collect.ImmutableMap;
 import java.lang.reflect.Field;
 import java.lang.reflect.Modifier;
+import java.util.Map;
+import java.util.Optional;
 
 /** The names of the public numeric constants of one class, by value. */
 final class NumberNames {
@@ -25,6 +27,14 @@ final class NumberNames {
 
   String of(long value) {
     return names.getOrDefault(value, "0x" + Long.toHexString(value));
+  }
+
+  /** The value that has a name. */
+  Optional<Long> valueOf(String name) {
+    return names.entrySet().stream()
+        .filter(entry -> entry.getValue().equals(name))
+        .map(Map.Entry::getKey)
+        .findFirst();
   }
 
   private static long valueOf(Field field) {

@@ -1,5 +1,7 @@
 package dev.septum.tdx.module;
 
+import java.util.Optional;
+
 /** Status words of the module: the upper half is a code, the lower half usually an operand id. */
 public final class TdxStatus {
 
@@ -150,6 +152,11 @@ public final class TdxStatus {
   /** Whether a lock was taken: {@code TDX_OPERAND_BUSY}, whatever the operand. */
   public static boolean isBusy(long status) {
     return code(status) == TDX_OPERAND_BUSY;
+  }
+
+  /** The status code of that name: {@code TDX_OPERAND_BUSY}. */
+  public static Optional<Long> named(String name) {
+    return NAMES.valueOf(name);
   }
 
   /** The status in words and digits: {@code TDX_OPERAND_BUSY | RCX (0x8000020000000001)}. */

@@ -4,8 +4,8 @@ import dev.septum.kvm.Errno;
 import dev.septum.kvm.GfnRange;
 import dev.septum.mmu.AnonymousMemory;
 import dev.septum.mmu.GuestMemfd;
+import dev.septum.mmu.MemoryConversion;
 import dev.septum.mmu.MemoryRegion;
-import dev.septum.mmu.Memslot;
 import dev.septum.mmu.MmuView;
 import dev.septum.tdx.KvmTdx;
 import dev.septum.tdx.RunExit;
@@ -16,6 +16,7 @@ import dev.septum.tdx.module.TdGuest;
 import dev.septum.tdx.module.TdParams;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Predicate;
 
 /** A VMM with one TD: builds it, runs its vCPUs, converts its memory, takes it down. */
 public final class Vmm implements AutoCloseable {
@@ -85,7 +86,7 @@ public final class Vmm implements AutoCloseable {
                     files.size() - 1,
                     gfn,
                     region.frames(),
-                    HVA_BASE + region.start(),
+                    hvaOf(region.start()),
                     file,
                     gfn % 512)));
     check(
@@ -108,39 +109,62 @@ public final class Vmm implements AutoCloseable {
     return files;
   }
 
+  /** The VMM's own memory: what is behind the TD's shared memory. */
+  public AnonymousMemory userMemory() {
+    return userMemory;
+  }
+
   /** Pages of shared memory that the VMM has populated. */
   public long sharedPages() {
     return userMemory.populated();
   }
 
-  /** Runs a guest program on a vCPU until it halts. */
-  public void runToHalt(VcpuTdx vcpu, TdGuest program) {
-    vcpu.boot(program);
-    RunExit exit = vcpu.run();
-    while (!(exit instanceof RunExit.Halt)) {
-      answer(vcpu, exit);
-      exit = vcpu.run();
-    }
+  /** Where the VMM has the shared memory at a guest address. */
+  public static long hvaOf(long gpa) {
+    return HVA_BASE + gpa;
   }
 
-  private void answer(VcpuTdx vcpu, RunExit exit) {
-    if (exit instanceof RunExit.MapGpa map) {
-      vcpu.completeExit(convert(map.gpa(), map.bytes(), map.toPrivate()).code());
-    } else if (exit instanceof RunExit.MemoryFault fault) {
-      convertForFault(vcpu, fault);
-    } else if (exit instanceof RunExit.Failed failed) {
+  /** Runs a guest program on a vCPU until it halts. */
+  public void runToHalt(VcpuTdx vcpu, TdGuest program) {
+    RunExit exit = run(vcpu, program, any -> false);
+    if (exit instanceof RunExit.Failed failed) {
       throw new VmmException(
           "KVM_RUN of vCPU %d: %s, %s".formatted(vcpu.id(), failed.error(), failed.reason()));
     }
-  }
-
-  /** Makes memory what the guest took it for; what it is already cannot be put right that way. */
-  private void convertForFault(VcpuTdx vcpu, RunExit.MemoryFault fault) {
-    if (new MmuView(kvm.mmu()).isPrivate(fault.gpa() >>> 12) == fault.isPrivate()) {
+    if (exit instanceof RunExit.MemoryFault fault) {
       throw new VmmException(
           "KVM_RUN of vCPU %d: no memory behind GPA 0x%x".formatted(vcpu.id(), fault.gpa()));
     }
-    check("memory conversion", convert(fault.gpa(), fault.bytes(), fault.isPrivate()));
+  }
+
+  /**
+   * Runs a guest program on a vCPU and answers its exits until it halts, an exit is one that the
+   * caller wants, or the VMM has no answer.
+   */
+  public RunExit run(VcpuTdx vcpu, TdGuest program, Predicate<RunExit> wanted) {
+    vcpu.boot(program);
+    while (true) {
+      RunExit exit = vcpu.run();
+      if (wanted.test(exit)) {
+        return exit;
+      }
+      if (exit instanceof RunExit.MapGpa map) {
+        vcpu.completeExit(convert(map.gpa(), map.bytes(), map.toPrivate()).code());
+      } else if (exit instanceof RunExit.MemoryFault fault && isOfOtherKind(fault)) {
+        // Memory becomes what the guest took it for.
+        Errno error = convert(fault.gpa(), fault.bytes(), fault.isPrivate());
+        if (error.isError()) {
+          return new RunExit.Failed(error, "memory could not be converted for a fault");
+        }
+      } else {
+        return exit;
+      }
+    }
+  }
+
+  /** Whether a conversion helps: what memory is already cannot be put right that way. */
+  private boolean isOfOtherKind(RunExit.MemoryFault fault) {
+    return new MmuView(kvm.mmu()).isPrivate(fault.gpa() >>> 12) != fault.isPrivate();
   }
 
   /**
@@ -148,31 +172,8 @@ public final class Vmm implements AutoCloseable {
    * the memory as it was.
    */
   public Errno convert(long gpa, long bytes, boolean toPrivate) {
-    GfnRange range = GfnRange.ofPages(gpa >>> 12, bytes >>> 12);
-    if (kvm.mmu().memslots().find(range.start()) == null) {
-      return Errno.EINVAL;
-    }
-    Errno error = kvm.mmu().memory().setAttributes(range, toPrivate);
-    if (error.isError()) {
-      return error;
-    }
-    for (Memslot slot : kvm.mmu().memslots().all()) {
-      GfnRange part = slot.gfns().intersect(range);
-      GuestMemfd file = slot.gmem();
-      if (part.isEmpty() || file == null) {
-        continue;
-      }
-      if (toPrivate) {
-        userMemory.discard(HVA_BASE + (part.start() << 12), part.pages() << 12);
-      } else {
-        long offset = part.start() - slot.gfns().start() + slot.region().gmemOffset();
-        error = file.punchHole(offset, offset + part.pages());
-        if (error.isError()) {
-          return error;
-        }
-      }
-    }
-    return Errno.OK;
+    return MemoryConversion.convert(
+        kvm.mmu(), userMemory, GfnRange.ofPages(gpa >>> 12, bytes >>> 12), toPrivate);
   }
 
   private static void check(String what, Errno error) {

@@ -1,4 +1,4 @@
-package dev.septum.it.selftest;
+package dev.septum.mmu;
 
 import static com.google.common.base.Preconditions.checkState;
 
@@ -7,7 +7,6 @@ import dev.septum.kernel.Gfp;
 import dev.septum.kernel.PageAllocator;
 import dev.septum.kernel.PageOwner;
 import dev.septum.kvm.PageLevel;
-import dev.septum.mmu.HostMm;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -18,7 +17,7 @@ import java.util.List;
  * <p>Guest memory at {@code gpa} is at {@code gpa} plus a constant here, so that it is aligned
  * alike at every level.
  */
-final class ReservedMemory implements HostMm {
+public final class HugetlbMemory implements HostMm {
 
   private static final long BASE = 0x7f00_0000_0000L;
   private static final int FOLIO_PAGES = PageAllocator.RANGE_PAGES;
@@ -37,12 +36,17 @@ final class ReservedMemory implements HostMm {
   private volatile ImmutableList<Mapping> mappings = ImmutableList.of();
   private volatile Runnable onLookup = () -> {};
 
-  ReservedMemory(PageAllocator allocator) {
+  /** An address space with nothing mapped. */
+  public HugetlbMemory(PageAllocator allocator) {
     this.allocator = allocator;
   }
 
-  /** Maps memory for a guest address in host pages of that size; returns its user address. */
-  long map(long gpa, long bytes, PageLevel level) {
+  /**
+   * Maps memory for a guest address in host pages of that size; returns its user address.
+   *
+   * @throws IllegalStateException if there is not enough free memory in one piece
+   */
+  public long map(long gpa, long bytes, PageLevel level) {
     Mapping added =
         new Mapping(BASE + gpa, bytes >>> 12, reserve(bytes >>> 12, level.pages()), level);
     mappings = ImmutableList.<Mapping>builder().addAll(mappings).add(added).build();
@@ -66,22 +70,22 @@ final class ReservedMemory implements HostMm {
 
   private long allocFolio() {
     long folio = allocator.allocFolio(PageOwner.USER_MEMORY, Gfp.KERNEL);
-    checkState(folio != PageAllocator.NO_PAGE, "the host is too small for the test");
+    checkState(folio != PageAllocator.NO_PAGE, "host memory is too small");
     return folio;
   }
 
   /** Runs a body whenever a fault looks a page up: no lock is held then. */
-  void onLookup(Runnable body) {
+  public void onLookup(Runnable body) {
     onLookup = body;
   }
 
   /** Frames reserved. */
-  long frames() {
+  public long frames() {
     return mappings.stream().mapToLong(mapping -> mapping.folios() * FOLIO_PAGES).sum();
   }
 
   /** The frame behind an address; {@link PageAllocator#NO_PAGE} if nothing is mapped there. */
-  long pfn(long hva) {
+  public long pfn(long hva) {
     for (Mapping mapping : mappings) {
       if (mapping.contains(hva)) {
         return mapping.firstPfn + ((hva - mapping.hva) >>> 12);
@@ -91,7 +95,7 @@ final class ReservedMemory implements HostMm {
   }
 
   /** Gives everything back: the VMM exits. */
-  void unmapAll() {
+  public void unmapAll() {
     for (Mapping mapping : mappings) {
       for (long folio = 0; folio < mapping.folios(); folio++) {
         allocator.freeFolio(mapping.firstPfn + folio * FOLIO_PAGES, PageOwner.USER_MEMORY);

@@ -1,0 +1,267 @@
+package dev.septum.lab.run;
+
+import com.google.common.collect.RangeSet;
+import com.google.common.collect.TreeRangeSet;
+import dev.septum.kernel.PageAllocator;
+import dev.septum.kvm.Errno;
+import dev.septum.kvm.Host;
+import dev.septum.kvm.Kvm;
+import dev.septum.kvm.KvmX86Ops;
+import dev.septum.kvm.PageLevel;
+import dev.septum.kvm.Vcpu;
+import dev.septum.kvm.VmType;
+import dev.septum.lab.scenario.ByteRange;
+import dev.septum.lab.scenario.Kind;
+import dev.septum.lab.scenario.Level;
+import dev.septum.lab.scenario.Returns;
+import dev.septum.lab.scenario.SlotSetup;
+import dev.septum.lab.scenario.Step;
+import dev.septum.lab.scenario.VmSetup;
+import dev.septum.mmu.AccessKind;
+import dev.septum.mmu.AnonymousMemory;
+import dev.septum.mmu.DirtyRing;
+import dev.septum.mmu.FaultOutcome;
+import dev.septum.mmu.GuestCpu;
+import dev.septum.mmu.GuestMemfd;
+import dev.septum.mmu.HostMm;
+import dev.septum.mmu.HugetlbMemory;
+import dev.septum.mmu.KvmMmu;
+import dev.septum.mmu.KvmModule;
+import dev.septum.mmu.MemoryConversion;
+import dev.septum.mmu.Memslot;
+import dev.septum.mmu.MmuParams;
+import dev.septum.mmu.SpteFormat;
+import dev.septum.mmu.VcpuMmu;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Function;
+import java.util.function.Predicate;
+
+/** A VM of a scenario that is no TD: its guest walks the direct root. */
+final class OrdinaryVm extends EmulatedVm {
+
+  /** Where anonymous memory is; reserved memory has its own place. */
+  private static final long ANONYMOUS = 0x7e00_0000_0000L;
+
+  private static final class PlainKvm extends Kvm {
+    PlainKvm(int id, Host host, VmType type) {
+      super(id, host, new KvmX86Ops() {}, type);
+    }
+  }
+
+  private static final class PlainVcpu extends Vcpu {
+    PlainVcpu(Kvm kvm, int id) {
+      super(kvm, id);
+    }
+  }
+
+  /** What the VMM has mapped: reserved memory where there is some, anonymous memory elsewhere. */
+  private static final class UserMemory implements HostMm {
+    private final AnonymousMemory anonymous;
+    private final HugetlbMemory reserved;
+
+    UserMemory(PageAllocator pages) {
+      anonymous = new AnonymousMemory(pages);
+      reserved = new HugetlbMemory(pages);
+    }
+
+    private HostMm at(long hva) {
+      return reserved.pfn(hva) == PageAllocator.NO_PAGE ? anonymous : reserved;
+    }
+
+    @Override
+    public long faultIn(long hva, boolean write) {
+      return at(hva).faultIn(hva, write);
+    }
+
+    @Override
+    public boolean isWritable(long hva) {
+      return at(hva).isWritable(hva);
+    }
+
+    @Override
+    public PageLevel mappingLevel(long hva) {
+      return at(hva).mappingLevel(hva);
+    }
+  }
+
+  private final KvmMmu mmu;
+  private final UserMemory user;
+  private final List<VcpuMmu> vcpus = new ArrayList<>();
+  private final List<GuestCpu> cpus = new ArrayList<>();
+
+  OrdinaryVm(
+      String name,
+      int id,
+      Host host,
+      KvmModule module,
+      VmSetup setup,
+      Function<String, GuestMemfd> files) {
+    super(name, files);
+    Kvm kvm = new PlainKvm(id, host, setup.type().type());
+    user = new UserMemory(host.pages());
+    MmuParams params =
+        MmuParams.of(
+            setup.format() == VmSetup.FormatName.NPT ? SpteFormat.npt() : SpteFormat.ept());
+    boolean isFiveLevel = setup.levels() == 5;
+    mmu =
+        new KvmMmu(
+            kvm, module, isFiveLevel ? params.withRootLevel(PageLevel.LEVEL_256T) : params, user);
+    if (setup.manualDirtyLogProtect() != null) {
+      must(
+          "manual-dirty-log-protect",
+          mmu.dirtyTracking().enableManualProtect(setup.manualDirtyLogProtect()));
+    }
+    if (setup.dirtyRing() != null) {
+      must("dirty-ring", mmu.dirtyTracking().enableRing(setup.dirtyRing().value()));
+    }
+    if (setup.zapSlotOnly()) {
+      mmu.memory().disableQuirkSlotZapAll();
+    }
+    must(
+        "the guest's code",
+        mmu.memory().setRegion(0, 0, CODE.start(), CODE.size(), ANONYMOUS + CODE.start(), null, 0));
+    for (int i = 0; i < setup.vcpus(); i++) {
+      Vcpu vcpu = new PlainVcpu(kvm, i);
+      kvm.addVcpu(vcpu);
+      VcpuMmu vcpuMmu = mmu.addVcpu(vcpu);
+      vcpus.add(vcpuMmu);
+      cpus.add(new GuestCpu(vcpuMmu));
+    }
+  }
+
+  private static void must(String what, Errno error) {
+    if (error.isError()) {
+      throw new SetupException("%s cannot be had: %s".formatted(what, error));
+    }
+  }
+
+  @Override
+  KvmMmu mmu() {
+    return mmu;
+  }
+
+  @Override
+  AnonymousMemory userMemory() {
+    return user.anonymous;
+  }
+
+  @Override
+  long mapUserMemory(SlotSetup slot) {
+    return slot.backing() == Level.SIZE_4K
+        ? ANONYMOUS + slot.gpa().value()
+        : user.reserved.map(slot.gpa().value(), slot.size().value(), slot.backing().pageLevel());
+  }
+
+  @Override
+  long userPages() {
+    return user.anonymous.populated() + user.reserved.frames();
+  }
+
+  @Override
+  boolean isPrivateByDefault() {
+    return false;
+  }
+
+  @Override
+  Errno convert(ByteRange range, Kind to) {
+    return MemoryConversion.convert(mmu, user.anonymous, range.frames(), to == Kind.PRIVATE);
+  }
+
+  @Override
+  StepResult access(int vcpu, Step step, Predicate<String> wanted) {
+    AccessKind kind =
+        switch (step.verb()) {
+          case READ -> AccessKind.READ;
+          case WRITE -> AccessKind.WRITE;
+          case EXECUTE -> AccessKind.EXEC;
+          default -> throw new IllegalArgumentException(step.verb().key() + " is no access");
+        };
+    List<ByteRange> ranges =
+        switch (kind) {
+          case READ -> TdVm.ranges(step.read());
+          case WRITE -> TdVm.ranges(step.write());
+          case EXEC -> TdVm.ranges(step.execute());
+        };
+    long every = step.every() == null ? 4096 : step.every().value();
+    for (ByteRange range : ranges) {
+      for (long gpa = range.start(); gpa < range.end(); gpa += every) {
+        StepResult result = access(cpus.get(vcpu), kind, gpa, wanted);
+        if (!result.isOk()) {
+          return result;
+        }
+      }
+    }
+    return StepResult.OK;
+  }
+
+  /** One access; memory of the other kind is converted, unless that exit is wanted. */
+  private StepResult access(GuestCpu cpu, AccessKind kind, long gpa, Predicate<String> wanted) {
+    while (true) {
+      GuestCpu.Access access = cpu.access(kind, gpa, kind == AccessKind.EXEC ? gpa : CODE.start());
+      FaultOutcome.MemoryFault fault = access.memoryFault();
+      StepResult result = resultOf(access, gpa);
+      if (fault == null
+          || wanted.test(result.code())
+          || view().isPrivate(gpa >>> 12) == fault.isPrivate()) {
+        return result;
+      }
+      Errno error = convert(new ByteRange(fault.gpa(), fault.gpa() + fault.size()), kindOf(fault));
+      if (error.isError()) {
+        return new StepResult(Returns.nameOf(error), "memory could not be converted for a fault");
+      }
+    }
+  }
+
+  private static Kind kindOf(FaultOutcome.MemoryFault fault) {
+    return fault.isPrivate() ? Kind.PRIVATE : Kind.SHARED;
+  }
+
+  private static StepResult resultOf(GuestCpu.Access access, long gpa) {
+    String at = "at 0x%x".formatted(gpa);
+    return switch (access.result()) {
+      case DONE -> StepResult.OK;
+      case MMIO -> new StepResult("mmio", at);
+      case DIRTY_RING_FULL -> new StepResult("dirty-ring-full", at);
+      case ERROR -> {
+        FaultOutcome.MemoryFault fault = access.memoryFault();
+        yield fault == null
+            ? new StepResult(Returns.nameOf(access.error()), at)
+            : new StepResult("memory-fault", "%s, as %s memory".formatted(at, kindOf(fault)));
+      }
+    };
+  }
+
+  @Override
+  StepResult preFault(int vcpu, ByteRange range) {
+    return StepResult.of(vcpus.get(vcpu).preFault(range.start(), range.size()).error());
+  }
+
+  @Override
+  Dirty collectDirtyRings() {
+    RangeSet<Long> frames = TreeRangeSet.create();
+    for (VcpuMmu vcpu : vcpus) {
+      DirtyRing ring = vcpu.dirtyRing();
+      if (ring == null) {
+        return new Dirty(Errno.EINVAL, frames);
+      }
+      for (DirtyRing.Entry entry : ring.collect()) {
+        Memslot slot = mmu.memslots().byId(entry.slot());
+        if (slot != null) {
+          addFrame(frames, slot.gfns().start() + entry.offset());
+        }
+      }
+    }
+    mmu.dirtyTracking().resetRings();
+    return new Dirty(Errno.OK, frames);
+  }
+
+  @Override
+  void destroyVm() {
+    mmu.notifier().release();
+    vcpus.forEach(VcpuMmu::destroy);
+    mmu.destroy();
+    user.anonymous.discardAll();
+    user.reserved.unmapAll();
+  }
+}
