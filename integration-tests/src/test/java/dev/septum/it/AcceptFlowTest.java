@@ -16,6 +16,7 @@ import dev.septum.mmu.Memslot;
 import dev.septum.mmu.MmuCounter;
 import dev.septum.mmu.SplitCause;
 import dev.septum.tdx.TdxCounter;
+import dev.septum.tdx.TdxDesign;
 import dev.septum.tdx.guest.AcceptMemory;
 import dev.septum.tdx.guest.AcceptMemory.Order;
 import dev.septum.tdx.guest.GuestProgram;
@@ -27,9 +28,14 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
 
 /** The guest accepts its memory: who comes first, at which level, and what it costs the host. */
+@EachDesign
 final class AcceptFlowTest {
 
-  @RegisterExtension final TdScenario host = TdScenario.packed();
+  @RegisterExtension final TdScenario host;
+
+  AcceptFlowTest(TdxDesign design) {
+    host = TdScenario.packed(design);
+  }
 
   private Vmm boot(int vcpus) {
     return host.boot(
@@ -112,16 +118,13 @@ final class AcceptFlowTest {
     AcceptMemory third = accept4K(GFN + 3, Order.ACCEPT_FIRST);
     // The range is mapped at 2M, and not accepted.
     GuestProgram touching = GuestProgram.of(first);
-    host.kernel().before(LockClass.MMU_LOCK, () -> {});
-    // The first vCPU has found no inhibit flag when the second goes all the way.
+    // The touch took it once. The first vCPU has found no inhibit flag when the second goes all the
+    // way.
     host.kernel()
-        .before(
+        .otherThreadBefore(
             LockClass.MMU_LOCK,
-            () ->
-                host.kernel()
-                    .spawn(
-                        "vCPU 1", () -> vmm.runToHalt(vmm.vcpus().get(1), GuestProgram.of(second)))
-                    .join());
+            2,
+            () -> vmm.runToHalt(vmm.vcpus().get(1), GuestProgram.of(second)));
     long writes = host.kernel().rwLocksTaken(LockMode.EXCLUSIVE);
     vmm.runToHalt(vmm.vcpus().get(0), touching);
 

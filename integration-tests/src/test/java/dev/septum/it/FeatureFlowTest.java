@@ -15,6 +15,7 @@ import dev.septum.kernel.Placement;
 import dev.septum.kvm.Errno;
 import dev.septum.kvm.PageLevel;
 import dev.septum.mmu.MmuCounter;
+import dev.septum.tdx.TdxDesign;
 import dev.septum.tdx.guest.AcceptMemory;
 import dev.septum.tdx.module.SeamcallLeaf;
 import dev.septum.tdx.module.TdxModuleConfig;
@@ -26,19 +27,26 @@ import org.junit.jupiter.api.extension.ExtensionContext;
 import org.junit.jupiter.api.extension.RegisterExtension;
 
 /** Scenario S20: a module with fewer or more features, and a TD that does not run yet. */
+@EachDesign
 final class FeatureFlowTest {
 
   /** Checks the host that the test chose. */
   @RegisterExtension final AfterEachCallback checks = this::check;
 
-  private TdScenario host = TdScenario.packed();
+  private final TdxDesign design;
+  private TdScenario host;
+
+  FeatureFlowTest(TdxDesign design) {
+    this.design = design;
+    host = TdScenario.packed(design);
+  }
 
   private void check(ExtensionContext context) {
     host.afterEach(context);
   }
 
   private void use(TdxModuleConfig config) {
-    host = TdScenario.of(config, Placement.SCATTERED, GIB);
+    host = TdScenario.of(design, config, Placement.SCATTERED, GIB);
   }
 
   @Test
@@ -81,18 +89,6 @@ final class FeatureFlowTest {
     assertThat(host.calls(SeamcallLeaf.TDH_MEM_PAGE_ADD)).isEqualTo(512);
     assertThat(share(vmm, 0x210, 0x220)).isEqualTo(Errno.OK);
     assertThat(host.calls(SeamcallLeaf.TDH_MEM_PAGE_DEMOTE)).isZero();
-  }
-
-  @Test
-  void withNonBlockingResize_aConversionSplitsWithoutBlockingTheLeaf() {
-    use(TdxModuleConfig.defaults().withNonBlockingResize(true));
-    Vmm vmm = host.bootWithLeafs(1);
-    assertThat(TdScenario.split(vmm, 0x210, 0x220)).isEqualTo(Errno.OK);
-    assertThat(host.calls(SeamcallLeaf.TDH_MEM_RANGE_BLOCK)).isZero();
-    assertThat(host.calls(SeamcallLeaf.TDH_MEM_TRACK)).isZero();
-    assertThat(share(vmm, 0x210, 0x220)).isEqualTo(Errno.OK);
-    assertThat(host.calls(SeamcallLeaf.TDH_MEM_RANGE_BLOCK)).isEqualTo(16);
-    assertThat(leafs4K(vmm, GFN, GFN + 512)).isEqualTo(496);
   }
 
   @Test

@@ -9,6 +9,7 @@ import dev.septum.kvm.Errno;
 import dev.septum.mmu.MappedTable;
 import dev.septum.mmu.MmuView;
 import dev.septum.tdx.TdxCounter;
+import dev.septum.tdx.TdxDesign;
 import dev.septum.tdx.module.TdxModuleConfig;
 import dev.septum.tdx.vmm.TdLayout;
 import dev.septum.tdx.vmm.Vmm;
@@ -19,10 +20,14 @@ import org.junit.jupiter.api.extension.RegisterExtension;
  * Many splits in a row on a host that places pages at random: each uses two pages or four, and the
  * next topup brings just what is missing (traces T1, T2 and T3).
  */
+@EachDesign
 final class SplitAccountingTest {
 
-  @RegisterExtension
-  final TdScenario host = TdScenario.of(TdxModuleConfig.defaults(), Placement.SEEDED, 512 * MIB);
+  @RegisterExtension final TdScenario host;
+
+  SplitAccountingTest(TdxDesign design) {
+    host = TdScenario.of(design, TdxModuleConfig.defaults(), Placement.SEEDED, 512 * MIB);
+  }
 
   @Test
   void t1_t2_t3_s1_s2_eachSplitUsesTwoPagesWhereItsSeptPageIsBacked_elseFour() {

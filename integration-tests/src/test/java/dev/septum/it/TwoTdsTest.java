@@ -97,6 +97,40 @@ final class TwoTdsTest {
     host.tdx().dpamt().put(page[0]);
   }
 
+  /** The other way round: PAMT.ADD comes while DEMOTE holds pamt_lock, and waits for it. */
+  @Test
+  void s19_t14_anAddThatMeetsADemote_waitsForIt() {
+    Vmm vmm = host.bootWithLeafs(1);
+    long page = host.pages().totalPages() - 1;
+    TwoSteps addThenDemote = new TwoSteps(host.kernel());
+    List<KernelThread> other = new ArrayList<>();
+    host.injector()
+        .on(SeamcallLeaf.TDH_MEM_PAGE_DEMOTE)
+        .next(1)
+        .meanwhile(
+            () -> {
+              host.kernel().before(LockClass.PAMT_LOCK, addThenDemote::finishFirst);
+              other.add(host.kernel().spawn("other", () -> host.tdx().dpamt().get(page)));
+              addThenDemote.awaitFirst();
+              assertThat(host.tdx().dpamt().refcount(page)).isZero();
+            });
+
+    assertThat(
+            host.orderOf(
+                () -> {
+                  assertThat(TdScenario.split(vmm, 0x210, 0x211)).isEqualTo(Errno.OK);
+                  other.forEach(KernelThread::join);
+                }))
+        .containsExactly(
+            SeamcallLeaf.TDH_MEM_RANGE_BLOCK,
+            SeamcallLeaf.TDH_MEM_TRACK,
+            SeamcallLeaf.TDH_MEM_PAGE_DEMOTE,
+            SeamcallLeaf.TDH_PHYMEM_PAMT_ADD);
+    assertThat(host.tdx().dpamt().refcount(page)).isEqualTo(1);
+    assertThat(vmm.kvm().counters().get(TdxCounter.BUSY_RETRIES)).isZero();
+    host.tdx().dpamt().put(page);
+  }
+
   /** Backs a range that nobody uses. */
   private long getPair() {
     long page = host.pages().totalPages() - 1;

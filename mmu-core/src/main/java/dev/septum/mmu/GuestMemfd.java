@@ -13,6 +13,7 @@ import dev.septum.kvm.GfnRange;
 import dev.septum.kvm.PageLevel;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.BitSet;
 import java.util.EnumSet;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
@@ -20,18 +21,30 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.function.Function;
+import java.util.function.Supplier;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /**
  * A guest_memfd file: the pages behind private memory, in 4 KiB or 2 MiB folios.
  *
- * <p>Offsets are frames. Punching a hole takes the file's invalidate_lock and each bound VM's
- * mmu_lock; looking a page up takes neither.
+ * <p>Offsets are frames. Punching a hole and converting take the file's invalidate_lock and each
+ * bound VM's mmu_lock; looking a page up takes neither.
  */
 public final class GuestMemfd {
 
   private static final Set<GfnKind> PRIVATE_ONLY = EnumSet.of(GfnKind.PRIVATE);
+  private static final Set<GfnKind> SHARED_ONLY = EnumSet.of(GfnKind.SHARED);
+
+  /** Frames that can be converted: as many as a set of bits has. */
+  private static final long MAX_CONVERTED = Integer.MAX_VALUE;
+
+  /**
+   * What became of a conversion.
+   *
+   * @param errorIndex the first frame that was not converted, or -1
+   */
+  public record Conversion(Errno error, long errorIndex) {}
 
   /** What a lookup found: the frame, and the largest mapping that its folio allows. */
   record Lookup(long pfn, PageLevel maxLevel, Errno error) {
@@ -61,6 +74,12 @@ public final class GuestMemfd {
   private final Mutex invalidateLock;
   private final Mutex folioLock;
   private final Map<Long, Block> blocks = new HashMap<>();
+
+  /** Frames converted to shared: host and guest use them in place. Under folioLock. */
+  private final BitSet shared = new BitSet();
+
+  /** Whether any frame ever was: most files need not be asked. */
+  private volatile boolean wasConverted;
 
   /** Who maps which part; read and written under invalidateLock. */
   private final List<Binding> bindings = new ArrayList<>();
@@ -141,7 +160,10 @@ public final class GuestMemfd {
         allocFolio(block, index / 512);
       }
       if (block.folio != PageAllocator.NO_PAGE) {
-        return new Lookup(block.folio + index % 512, PageLevel.LEVEL_2M, Errno.OK);
+        // A shared frame is the host's too, so neither it nor its neighbours are mapped huge.
+        boolean isMixed = isAnyShared(GfnRange.ofPages(blockStart(index), 512));
+        PageLevel maxLevel = isMixed ? PageLevel.LEVEL_4K : PageLevel.LEVEL_2M;
+        return new Lookup(block.folio + index % 512, maxLevel, Errno.OK);
       }
       return allocPage(block, (int) (index % 512));
     } finally {
@@ -182,6 +204,37 @@ public final class GuestMemfd {
     }
   }
 
+  private static long blockStart(long index) {
+    return index / 512 * 512;
+  }
+
+  /** Whether a frame was converted to shared. May sleep. */
+  public boolean isShared(long index) {
+    return hasShared(GfnRange.ofPages(index, 1));
+  }
+
+  /** Whether any of these frames was converted to shared. May sleep. */
+  boolean hasShared(GfnRange range) {
+    if (!wasConverted) {
+      return false;
+    }
+    folioLock.lock();
+    try {
+      return isAnyShared(range);
+    } finally {
+      folioLock.unlock();
+    }
+  }
+
+  /** {@link #hasShared} with folioLock held. */
+  private boolean isAnyShared(GfnRange range) {
+    if (!wasConverted || range.start() >= MAX_CONVERTED) {
+      return false;
+    }
+    int first = shared.nextSetBit((int) range.start());
+    return first >= 0 && first < range.end();
+  }
+
   private void allocFolio(Block block, long blockIndex) {
     boolean wholeInFile = (blockIndex + 1) * 512 <= frames;
     if (folioLevel == PageLevel.LEVEL_2M && wholeInFile) {
@@ -215,16 +268,81 @@ public final class GuestMemfd {
     if (start < 0 || end <= start) {
       return Errno.EINVAL;
     }
+    GfnRange hole = new GfnRange(Math.min(start, frames), Math.min(end, frames));
+    return invalidate(hole, hole, () -> kindsIn(hole), SplitCause.PUNCH_HOLE, () -> truncate(hole));
+  }
+
+  /** Through which roots a range can be mapped: only what was converted through the direct one. */
+  private Set<GfnKind> kindsIn(GfnRange range) {
+    return hasShared(range) ? EnumSet.allOf(GfnKind.class) : PRIVATE_ONLY;
+  }
+
+  /**
+   * Makes frames usable by host and guest, where they are. Huge leafs that stick out of the range
+   * are split first; if that fails nothing is converted. No lock held.
+   *
+   * @return EINVAL outside the file or its first 8 TiB; ONE if the design loses an error, and
+   *     nothing is converted then either
+   */
+  public Conversion convertToShared(long start, long end) {
+    return convert(start, end, PRIVATE_ONLY, true);
+  }
+
+  /** Makes frames the guest's own again, without a split; what the guest accepted is gone. */
+  public Conversion convertToPrivate(long start, long end) {
+    return convert(start, end, SHARED_ONLY, false);
+  }
+
+  private Conversion convert(long start, long end, Set<GfnKind> unmapped, boolean toShared) {
+    if (start < 0 || end <= start || end > Math.min(frames, MAX_CONVERTED)) {
+      return new Conversion(Errno.EINVAL, start);
+    }
+    GfnRange range = new GfnRange(start, end);
+    // A neighbour that is looked up meanwhile must not be mapped huge: its folio becomes mixed.
+    GfnRange affected = new GfnRange(blockStart(start), Math.min(frames, blockStart(end + 511)));
+    Errno error =
+        invalidate(
+            range, affected, () -> unmapped, SplitCause.CONVERSION, () -> mark(range, toShared));
+    return new Conversion(error, error.isError() ? start : -1);
+  }
+
+  private void mark(GfnRange range, boolean isShared) {
+    folioLock.lock();
+    try {
+      wasConverted = true;
+      shared.set((int) range.start(), (int) range.end(), isShared);
+    } finally {
+      folioLock.unlock();
+    }
+  }
+
+  /**
+   * Splits what sticks out of a range, unmaps the range and runs a body, all within one
+   * invalidation. If a split fails, nothing is unmapped and the body does not run.
+   *
+   * @param affected where faults retry meanwhile
+   * @param unmapped through which roots; asked with invalidate_lock held
+   */
+  private Errno invalidate(
+      GfnRange range,
+      GfnRange affected,
+      Supplier<Set<GfnKind>> unmapped,
+      SplitCause cause,
+      Runnable body) {
     invalidateLock.lock();
     try {
-      GfnRange hole = new GfnRange(Math.min(start, frames), Math.min(end, frames));
-      forEachVm(hole, (mmu, ranges) -> begin(mmu, ranges));
-      Errno error = forEachVm(hole, GuestMemfd::splitCrossing);
+      // Not earlier: another thread may have converted a part of the range in between.
+      Set<GfnKind> kinds = unmapped.get();
+      forEachVm(affected, GuestMemfd::begin);
+      Errno error =
+          kinds.contains(GfnKind.PRIVATE)
+              ? forEachVm(range, (mmu, ranges) -> splitCrossing(mmu, ranges, cause))
+              : Errno.OK;
       if (!error.isError()) {
-        forEachVm(hole, GuestMemfd::zap);
-        truncate(hole);
+        forEachVm(range, (mmu, ranges) -> zap(mmu, ranges, kinds));
+        body.run();
       }
-      forEachVm(hole, (mmu, ranges) -> end(mmu));
+      forEachVm(affected, (mmu, ranges) -> end(mmu));
       return error;
     } finally {
       invalidateLock.unlock();
@@ -288,9 +406,9 @@ public final class GuestMemfd {
     return Errno.OK;
   }
 
-  private static Errno splitCrossing(KvmMmu mmu, List<GfnRange> ranges) {
+  private static Errno splitCrossing(KvmMmu mmu, List<GfnRange> ranges, SplitCause cause) {
     for (GfnRange range : ranges) {
-      Errno error = mmu.splitBeforeUnmap(range, SplitCause.PUNCH_HOLE);
+      Errno error = mmu.splitBeforeUnmap(range, cause);
       if (error.isError()) {
         return error;
       }
@@ -298,10 +416,10 @@ public final class GuestMemfd {
     return Errno.OK;
   }
 
-  private static Errno zap(KvmMmu mmu, List<GfnRange> ranges) {
+  private static Errno zap(KvmMmu mmu, List<GfnRange> ranges, Set<GfnKind> kinds) {
     boolean flush = false;
     for (GfnRange range : ranges) {
-      flush |= mmu.unmap(0, range, PRIVATE_ONLY);
+      flush |= mmu.unmap(0, range, kinds);
     }
     if (flush) {
       mmu.kvm().flushRemoteTlbs();

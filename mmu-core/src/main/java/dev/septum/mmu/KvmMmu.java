@@ -376,6 +376,15 @@ public final class KvmMmu {
     return attributes;
   }
 
+  /**
+   * Whether a gfn is private: by its attribute, unless its frame was converted in the guest_memfd
+   * ({@code kvm_mem_is_private}). May sleep.
+   */
+  boolean isPrivate(long gfn) {
+    Memslot slot = memslots.find(gfn);
+    return attributes.isPrivate(gfn) && (slot == null || !slot.isConverted(gfn));
+  }
+
   SpteChanges changes() {
     return changes;
   }

@@ -81,6 +81,18 @@ public final class Memslot {
     return gfn - gfns.start() + region.gmemOffset();
   }
 
+  /** Whether a gfn's frame was converted to shared in the guest_memfd. May sleep. */
+  boolean isConverted(long gfn) {
+    return hasConverted(GfnRange.ofPages(gfn, 1));
+  }
+
+  /** Whether any of these gfns' frames was converted to shared in the guest_memfd. May sleep. */
+  boolean hasConverted(GfnRange range) {
+    GuestMemfd gmem = region.gmem();
+    return gmem != null
+        && gmem.hasShared(new GfnRange(gmemIndex(range.start()), gmemIndex(range.end())));
+  }
+
   /** The gfn behind a frame of the guest_memfd file. */
   long gfnOfGmemIndex(long index) {
     return index - region.gmemOffset() + gfns.start();

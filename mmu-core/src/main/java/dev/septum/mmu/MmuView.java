@@ -34,7 +34,7 @@ public final class MmuView {
 
   /** Whether a gfn is private. */
   public boolean isPrivate(long gfn) {
-    return mmu.attributes().isPrivate(gfn);
+    return mmu.isPrivate(gfn);
   }
 
   /** Whether a 2M or 1G range has both kinds of frames. */

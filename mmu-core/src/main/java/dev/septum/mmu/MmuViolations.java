@@ -58,11 +58,14 @@ final class MmuViolations {
     PageOwner owner = mmu.kvm().pages().ownerOf(format.pfn(spte));
     PageOwner wanted = table.isMirror() ? PageOwner.GUEST_MEMORY : PageOwner.USER_MEMORY;
     boolean ordinary = !mmu.kvm().type().hasMirroredTdp();
-    if (owner != wanted && !(ordinary && owner == PageOwner.GUEST_MEMORY)) {
+    GfnRange gfns = GfnRange.ofPages(gfn & ~mmu.gfnDirectBits(), level.pages());
+    Memslot slot = mmu.memslots().find(gfns.start());
+    boolean isConverted = slot != null && slot.hasConverted(gfns);
+    boolean inFile = ordinary || isConverted;
+    if (owner != wanted && !(inFile && owner == PageOwner.GUEST_MEMORY)) {
       add("the leaf at gfn 0x%x maps a page of %s", gfn, owner.tag());
     }
-    if (table.isMirror()
-        && !mmu.attributes().isUniform(GfnRange.ofPages(gfn, level.pages()), true)) {
+    if (table.isMirror() && (isConverted || !mmu.attributes().isUniform(gfns, true))) {
       add("the mirror leaf at gfn 0x%x maps shared frames", gfn);
     }
   }

@@ -150,7 +150,7 @@ final class PageFaults {
   }
 
   private PageFault newPreFault(VcpuMmu vcpu, long gpa) {
-    return mmu.attributes().isPrivate(gpa >>> 12)
+    return mmu.isPrivate(gpa >>> 12)
         ? newFault(vcpu, gpa, GUEST_FINAL | PageFault.PRIVATE, true)
         : newFault(vcpu, gpa | (mmu.gfnDirectBits() << 12), GUEST_FINAL, true);
   }
@@ -172,7 +172,7 @@ final class PageFaults {
     kvm.slotsLock().assertHeld();
     Memslot slot = mmu.memslots().find(gfn);
     GuestMemfd gmem = slot == null ? null : slot.gmem();
-    if (slot == null || gmem == null || !mmu.attributes().isPrivate(gfn)) {
+    if (slot == null || gmem == null || !mmu.isPrivate(gfn)) {
       return Errno.EINVAL;
     }
     GuestMemfd.Lookup found = gmem.getPfn(slot.gmemIndex(gfn));
@@ -203,7 +203,7 @@ final class PageFaults {
 
   /** Without hardware that tells private from shared accesses, the attribute tells. */
   private long withSoftwareKind(long gpa, long errorCode) {
-    boolean isPrivate = kvm.type() == VmType.SW_PROTECTED && mmu.attributes().isPrivate(gpa >>> 12);
+    boolean isPrivate = kvm.type() == VmType.SW_PROTECTED && mmu.isPrivate(gpa >>> 12);
     return isPrivate ? errorCode | PageFault.PRIVATE : errorCode;
   }
 
@@ -339,7 +339,7 @@ final class PageFaults {
   /** Finds the host page behind the fault ({@code kvm_mmu_faultin_pfn}). */
   private FaultOutcome faultInPfn(VcpuMmu vcpu, PageFault fault) {
     fault.setMmuSeq(mmu.invalidate().seq());
-    if (fault.isPrivate() != mmu.attributes().isPrivate(fault.gfn())) {
+    if (fault.isPrivate() != mmu.isPrivate(fault.gfn())) {
       return FaultOutcome.memoryFault(Errno.EFAULT, fault);
     }
     Memslot slot = fault.slot();
@@ -352,7 +352,8 @@ final class PageFaults {
     if (slot.isInvalid() || mmu.invalidate().mustRetry(fault.mmuSeq(), fault.gfn())) {
       return FaultOutcome.of(RetPf.RETRY);
     }
-    FaultOutcome resolved = fault.isPrivate() ? faultInGmem(fault, slot) : faultInHva(fault, slot);
+    boolean inFile = fault.isPrivate() || slot.isConverted(fault.gfn());
+    FaultOutcome resolved = inFile ? faultInGmem(fault, slot) : faultInHva(fault, slot);
     // An invalidation that began while the page was looked up makes the page worthless.
     return resolved.result() == RetPf.CONTINUE
             && mmu.invalidate().mustRetry(fault.mmuSeq(), fault.gfn())

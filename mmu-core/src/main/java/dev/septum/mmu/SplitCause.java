@@ -10,6 +10,8 @@ public enum SplitCause {
   MEMORY_ATTRIBUTES,
   /** A hole was punched into its guest_memfd. */
   PUNCH_HOLE,
+  /** A part of it was converted to shared in its guest_memfd. */
+  CONVERSION,
   /** Dirty logging started, or its bits were cleared. */
   DIRTY_LOG,
   /** A fault needed a smaller mapping. */

@@ -106,6 +106,7 @@ class TdBootTest {
                 "guest_accept", 0L,
                 "memory_attributes", 513L,
                 "punch_hole", 0L,
+                "conversion", 0L,
                 "dirty_log", 0L,
                 "fault", 0L));
     assertThat(report.conversions()).isEqualTo(new BootReport.ConversionSection(1, 512, 0, 262144));
