@@ -137,7 +137,7 @@ final class OrdinaryVm extends EmulatedVm {
   }
 
   @Override
-  KvmMmu mmu() {
+  public KvmMmu mmu() {
     return mmu;
   }
 

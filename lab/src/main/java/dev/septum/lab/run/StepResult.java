@@ -9,7 +9,7 @@ import dev.septum.lab.scenario.Returns;
  * @param code the name of its result, as {@link Returns} has it
  * @param detail what is to be said about it, or empty
  */
-record StepResult(String code, String detail) {
+public record StepResult(String code, String detail) {
 
   static final StepResult OK = new StepResult(Returns.OK, "");
 
@@ -17,7 +17,7 @@ record StepResult(String code, String detail) {
     return new StepResult(Returns.nameOf(error), "");
   }
 
-  boolean isOk() {
+  public boolean isOk() {
     return code.equals(Returns.OK);
   }
 }

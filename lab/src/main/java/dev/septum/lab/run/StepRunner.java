@@ -53,7 +53,8 @@ final class StepRunner {
     return result;
   }
 
-  private StepResult perform(String at, Step step) {
+  /** Does one step, whatever it comes to. */
+  StepResult perform(String at, Step step) {
     host.kernel().beginStep();
     try {
       return switch (step.verb().group()) {

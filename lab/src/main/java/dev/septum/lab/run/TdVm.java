@@ -35,7 +35,7 @@ import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
 /** A trust domain of a scenario. */
-final class TdVm extends EmulatedVm {
+public final class TdVm extends EmulatedVm {
 
   private final Vmm vmm;
 
@@ -54,7 +54,7 @@ final class TdVm extends EmulatedVm {
                 Level.SIZE_4K.pageLevel()));
   }
 
-  KvmTdx td() {
+  public KvmTdx td() {
     return vmm.kvm();
   }
 
@@ -64,7 +64,7 @@ final class TdVm extends EmulatedVm {
   }
 
   @Override
-  KvmMmu mmu() {
+  public KvmMmu mmu() {
     return vmm.kvm().mmu();
   }
 
