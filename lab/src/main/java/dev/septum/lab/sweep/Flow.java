@@ -142,7 +142,7 @@ final class Flow {
     } else {
       host.violations().stream().filter(v -> !isOwed(host, v)).forEach(findings::add);
       String difference = goal.differenceTo(MemoryState.byLeaf(host));
-      if (findings.isEmpty() && !difference.isEmpty()) {
+      if (!difference.isEmpty()) {
         findings.add("in the end there is another state than undisturbed: " + difference);
       }
     }
