@@ -53,6 +53,7 @@ public final class Septum implements Runnable {
         .addSubcommand(new SeamcallCommand(stdin))
         .addSubcommand(new RunCommand())
         .addSubcommand(new SweepCommand())
+        .addSubcommand(new FuzzCommand())
         .addSubcommand(new DefectsCommand())
         .setCaseInsensitiveEnumValuesAllowed(true)
         .setParameterExceptionHandler(errors)

@@ -24,7 +24,7 @@ import java.util.concurrent.ConcurrentHashMap;
 public final class HookedKernel extends ForwardingKernel {
 
   /** Rounds that a step may take: entries of a guest, and faults taken again. */
-  private static final long MANY_ROUNDS = 1_000_000;
+  private static final long MANY_ROUNDS = 100_000;
 
   /** What happens at the {@code due}th taking from now on, and at {@code times} in all. */
   private record Hook(int due, int times, Runnable body) {}

@@ -1,8 +1,8 @@
 package dev.septum.lab.sweep;
 
 import com.google.common.collect.ImmutableList;
-import com.google.common.collect.Lists;
 import com.google.common.collect.TreeBasedTable;
+import dev.septum.lab.InParallel;
 import dev.septum.lab.Progress;
 import dev.septum.lab.scenario.Phase;
 import dev.septum.lab.scenario.ScenarioException;
@@ -24,9 +24,6 @@ import java.util.regex.Pattern;
 public final class Sweep {
 
   private static final Pattern NUMBER = Pattern.compile("0x\\p{XDigit}+|\\d+");
-
-  /** Runs between two looks at the progress. */
-  private static final int BATCH = 256;
 
   private final TdxDesign design;
   private final long maxPairs;
@@ -121,7 +118,7 @@ public final class Sweep {
       Collections.shuffle(pairs, new Random(seed));
       pairs = pairs.subList(0, (int) maxPairs);
     }
-    List<Outcome> together = runAll(flow, file.name() + ", in pairs", pairs);
+    List<Outcome> together = InParallel.map(file.name() + ", in pairs", pairs, flow::run, progress);
     for (int i = 0; i < pairs.size(); i++) {
       note(findings, pairs.get(i), together.get(i));
     }
@@ -135,17 +132,6 @@ public final class Sweep {
         pairsInAll,
         rowsOf(rows),
         ImmutableList.copyOf(findings.values()));
-  }
-
-  /** Runs a flow as each plan says, on every core; the outcomes are in the plans' order. */
-  private List<Outcome> runAll(Flow flow, String what, List<Plan> plans) {
-    progress.phase(what, plans.size());
-    List<Outcome> outcomes = new ArrayList<>();
-    for (List<Plan> batch : Lists.partition(plans, BATCH)) {
-      outcomes.addAll(batch.parallelStream().map(flow::run).toList());
-      progress.reached(outcomes.size());
-    }
-    return outcomes;
   }
 
   private static List<Disturbance> disturbancesOf(List<Point> points) {
