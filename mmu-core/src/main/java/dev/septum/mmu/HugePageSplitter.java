@@ -19,7 +19,8 @@ import org.jspecify.annotations.Nullable;
  * <p>mmu_lock is held in one mode on entry and on return, and is dropped in between: whatever
  * sleeps (the new table, the backend's cache) is done outside it, and the walk then looks at the
  * entry again from the root. A failed split leaves its leaf as it was; leafs split before it stay
- * split.
+ * split. OK means that no leaf was met that is still to be split: under the read lock a walk that
+ * meets somebody else's split waits for its end.
  */
 final class HugePageSplitter {
 
@@ -102,6 +103,13 @@ final class HugePageSplitter {
       return false;
     }
     long spte = iter.oldSpte();
+    if (spte == SpteFormat.FROZEN && writer.mode() == LockMode.SHARED) {
+      // Another reader is changing the entry, and the leaf comes back if it fails: wait until that
+      // can be seen, outside the lock.
+      mmu.counters().increment(MmuCounter.SPLIT_RETRIES);
+      iter.withoutMmuLock(LockMode.SHARED, kvm.kernel()::condResched);
+      return false;
+    }
     GfnRange leaf = GfnRange.ofPages(iter.gfn(), iter.level().pages());
     if (!mmu.format().isPresentHuge(spte) || !wanted.test(leaf)) {
       return false;

@@ -17,6 +17,7 @@ import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Set;
+import java.util.function.Function;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
@@ -224,14 +225,43 @@ public final class KvmMmu {
    */
   public Errno splitCrossBoundaryLeafs(GfnRange range, LockMode mode, SplitCause cause) {
     kvm.mmuLock().assertHeld(mode);
+    Errno error =
+        splitRoots(
+            roots.valid(EnumSet.of(GfnKind.PRIVATE), 0),
+            root -> HugePageSplitter.splitCrossing(this, root, range, mode, cause));
+    return params.splitDesign().errors().returned(error);
+  }
+
+  /**
+   * Splits every leaf above a level in a range, private or shared, before anybody needs it ({@code
+   * kvm_mmu_try_split_huge_pages}). mmu_lock held in that mode, dropped and taken again meanwhile;
+   * no TLB flush is needed or done.
+   *
+   * @return ENOMEM, or what the backend returned: EOPNOTSUPP under the read lock if private leafs
+   *     can be split under the write lock only. Leafs split before stay split
+   */
+  public Errno splitHugePages(GfnRange range, PageLevel target, LockMode mode) {
+    return splitHugePages(0, range, target, mode, SplitCause.EAGER);
+  }
+
+  /** The same in an address space, counted for a cause. */
+  Errno splitHugePages(
+      int asId, GfnRange range, PageLevel target, LockMode mode, SplitCause cause) {
+    kvm.mmuLock().assertHeld(mode);
+    return splitRoots(
+        roots.valid(EnumSet.allOf(GfnKind.class), asId),
+        root -> HugePageSplitter.split(this, root, range, target, mode, cause));
+  }
+
+  private Errno splitRoots(List<MmuPage> some, Function<MmuPage, Errno> splitter) {
     Errno[] error = {Errno.OK};
     roots.forEach(
-        roots.valid(EnumSet.of(GfnKind.PRIVATE), 0),
+        some,
         root -> {
-          error[0] = HugePageSplitter.splitCrossing(this, root, range, mode, cause);
+          error[0] = splitter.apply(root);
           return !error[0].isError();
         });
-    return params.splitDesign().errors().returned(error[0]);
+    return error[0];
   }
 
   /**

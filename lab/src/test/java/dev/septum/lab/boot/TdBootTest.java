@@ -107,6 +107,7 @@ class TdBootTest {
                 "memory_attributes", 513L,
                 "punch_hole", 0L,
                 "dirty_log", 0L,
+                "eager", 0L,
                 "fault", 0L));
     assertThat(report.conversions()).isEqualTo(new BootReport.ConversionSection(1, 512, 0, 262144));
     assertThat(report.mmuLock().dropsByReason().values()).containsExactly(513L, 513L, 0L);

@@ -5,7 +5,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.google.common.collect.ImmutableMap;
 import dev.septum.dpamt.DpamtShape;
-import dev.septum.kernel.Gfp;
 import dev.septum.lab.defects.Protocol.Kind;
 import dev.septum.mmu.SplitDesign;
 import dev.septum.tdx.TdxDesign;
@@ -170,10 +169,8 @@ class DemonstrationTest {
     Defect defect = Catalogue.shown(List.of(id)).get(0);
     Demonstration demonstration = requireNonNull(defect.demonstration());
     TdxDesign posted = demonstration.posted();
-    TdxDesign named =
-        new TdxDesign("tdx", posted.mmu(), DpamtShape.V4, Gfp.KERNEL, Splits.POSTED_V3);
-    TdxDesign sound =
-        new TdxDesign("tdx-v3", SplitDesign.SOUND, DpamtShape.V6, Gfp.KERNEL_ACCOUNT, Splits.SOUND);
+    TdxDesign named = posted.withName("tdx");
+    TdxDesign sound = TdxDesign.SOUND.withName("tdx-v3");
 
     assertThat(Laboratory.run(demonstration, named).verdict()).isEqualTo(Verdict.DEFECT);
     assertThat(Laboratory.run(demonstration, sound).verdict()).isEqualTo(Verdict.SOUND);
@@ -183,10 +180,8 @@ class DemonstrationTest {
   @Test
   void aDefect_isGoneOnceItsStrategyIsPutRight() {
     TdxDesign v3 = TdxDesign.POSTED_V3;
-    TdxDesign soundSplits =
-        new TdxDesign("mixed", v3.mmu(), v3.dpamt(), v3.splitTopupGfp(), Splits.SOUND);
-    TdxDesign soundPamt =
-        new TdxDesign("mixed", v3.mmu(), DpamtShape.V6, v3.splitTopupGfp(), v3.splits());
+    TdxDesign soundSplits = v3.withSplits(Splits.SOUND);
+    TdxDesign soundPamt = v3.withDpamt(DpamtShape.V6);
     TdxDesign soundMmu = v3.withMmu(SplitDesign.SOUND);
     Map<String, TdxDesign> cures =
         Map.of(
