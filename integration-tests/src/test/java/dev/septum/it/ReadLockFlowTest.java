@@ -22,10 +22,6 @@ import dev.septum.tdx.VcpuTdx;
 import dev.septum.tdx.guest.AcceptMemory;
 import dev.septum.tdx.guest.AcceptMemory.Order;
 import dev.septum.tdx.guest.GuestProgram;
-import dev.septum.tdx.guest.GuestTask;
-import dev.septum.tdx.module.AccessKind;
-import dev.septum.tdx.module.GuestInstruction;
-import dev.septum.tdx.module.GuestOutcome;
 import dev.septum.tdx.module.SeamcallLeaf;
 import dev.septum.tdx.module.SeptState;
 import dev.septum.tdx.module.TdxModuleConfig;
@@ -53,32 +49,6 @@ final class ReadLockFlowTest {
       TdScenario.of(
           TdxModuleConfig.defaults().withNonBlockingResize(true), Placement.SEQUENTIAL, GIB);
 
-  /** Writes to a page once, and takes the #VE that it is not accepted. */
-  private static final class Touch implements GuestTask {
-    private final long gfn;
-    private boolean done;
-
-    Touch(long gfn) {
-      this.gfn = gfn;
-    }
-
-    @Override
-    public boolean isDone() {
-      return done;
-    }
-
-    @Override
-    public GuestInstruction next() {
-      return new GuestInstruction.Access(gfn << 12, AccessKind.WRITE);
-    }
-
-    @Override
-    public void retired(GuestOutcome outcome) {
-      assertThat(outcome).isInstanceOf(GuestOutcome.VirtualizationException.class);
-      done = true;
-    }
-  }
-
   private static AcceptMemory accept4K(long gfn) {
     return new AcceptMemory(gfn << 12, (gfn + 1) << 12, Order.ACCEPT_FIRST);
   }
@@ -91,7 +61,7 @@ final class ReadLockFlowTest {
                 TdScenario.layout(vcpus, new TdLayout.Region(0, 16 * MIB))));
     vmm.vcpus().forEach(vcpu -> vmm.runToHalt(vcpu, GuestProgram.of()));
     for (int i = 0; i < leafs; i++) {
-      vmm.runToHalt(vmm.vcpus().get(0), GuestProgram.of(new Touch(GFN + 512L * i)));
+      vmm.runToHalt(vmm.vcpus().get(0), GuestProgram.of(new TouchOnce(GFN + 512L * i)));
     }
     assertThat(leafs2M(vmm)).hasSize(leafs);
     return vmm;

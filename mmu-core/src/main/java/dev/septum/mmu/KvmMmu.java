@@ -48,6 +48,7 @@ public final class KvmMmu {
   private final MmuNotifier notifier;
   private final List<VcpuMmu> vcpus = new ArrayList<>();
   private volatile long gfnDirectBits;
+  private volatile PageLevel rootLevel;
   private volatile boolean preFaultAllowed;
 
   /** {@code mmu_valid_gen}, 0 or 1: which of two generations the roots are of. slots_lock held. */
@@ -78,6 +79,7 @@ public final class KvmMmu {
     this.memory = new VmMemory(this);
     this.dirtyTracking = new DirtyTracking(this);
     this.notifier = new MmuNotifier(this);
+    this.rootLevel = params.rootLevel();
     this.preFaultAllowed = !kvm.type().hasMirroredTdp();
     module.add(this);
   }
@@ -125,6 +127,15 @@ public final class KvmMmu {
   /** The kvm module that the VM belongs to. */
   public KvmModule module() {
     return module;
+  }
+
+  /**
+   * Says how many levels the roots have: what a TD's parameters ask for ({@code
+   * kvm_mmu_get_tdp_level}). Before the first root.
+   */
+  public void setRootLevel(PageLevel level) {
+    checkState(roots.all().isEmpty(), "the VM has roots already");
+    rootLevel = level;
   }
 
   /** Says which gfn bit selects the direct root: a TD's shared bit. Before the first root. */
@@ -419,7 +430,7 @@ public final class KvmMmu {
   }
 
   PageLevel rootLevel() {
-    return params.rootLevel();
+    return rootLevel;
   }
 
   boolean isNxHugePages() {

@@ -34,7 +34,7 @@ final class EptViolations {
 
   /** Null if the guest can go on. */
   @Nullable RunExit handle(long gpa, long qualification, long extendedQualification) {
-    return (gpa & KvmTdx.SHARED_BIT) == 0
+    return (gpa & kvm.sharedBit()) == 0
         ? handlePrivate(gpa, qualification, extendedQualification)
         : handleShared(gpa, qualification);
   }
