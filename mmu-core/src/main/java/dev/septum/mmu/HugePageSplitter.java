@@ -131,11 +131,12 @@ final class HugePageSplitter {
   /** Splits one leaf ({@code tdp_mmu_split_huge_page}); true if it must be looked at again. */
   private boolean splitOne(TdpIter iter, MmuPage table) {
     long huge = iter.oldSpte();
+    spare = null; // Others may see the table from here on, unless its link fails.
     Errno result = linkSplitTable(mmu, writer, iter, table, cause);
     if (!result.isError()) {
-      spare = null;
       return false;
     }
+    spare = table;
     boolean lostRace = result == Errno.EBUSY && iter.oldSpte() != huge;
     if (lostRace || result == Errno.EAGAIN) {
       // Somebody changed the entry since it was read, or took the cached pages since they were
@@ -218,6 +219,10 @@ final class HugePageSplitter {
         return null;
       }
       table.setExternalSpt(external);
+      if (mmu.plantedBugs().shouldFail(KvmMmu.LOST_EXTERNAL_SPT)) {
+        pages.freePage(external, PageOwner.EXTERNAL_PAGE_TABLE);
+        table.forgetExternalSpt();
+      }
     }
     return table;
   }

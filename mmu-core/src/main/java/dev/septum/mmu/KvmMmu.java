@@ -2,6 +2,7 @@ package dev.septum.mmu;
 
 import static com.google.common.base.Preconditions.checkState;
 
+import dev.septum.kernel.FaultInjector;
 import dev.septum.kernel.LockClass;
 import dev.septum.kernel.LockMode;
 import dev.septum.kernel.PageAllocator;
@@ -27,6 +28,9 @@ import org.jspecify.annotations.Nullable;
  */
 public final class KvmMmu {
 
+  /** A bug to plant: the spare table of a split lacks the page for the external page table. */
+  public static final String LOST_EXTERNAL_SPT = "lost_external_spt";
+
   private static final long MAX_GFN_PLUS_ONE = 1L << 40;
 
   private final Kvm kvm;
@@ -35,6 +39,7 @@ public final class KvmMmu {
   private final HostMm hostMm;
   private final Stats<MmuCounter> counters;
   private final Stats<SplitCause> splits;
+  private final FaultInjector plantedBugs = new FaultInjector();
   private final MmuTrace trace;
   private final MmuInvalidate invalidate;
   private final Memslots memslots;
@@ -102,6 +107,14 @@ public final class KvmMmu {
   /** Huge leafs split, by cause. */
   public Stats<SplitCause> splits() {
     return splits;
+  }
+
+  /**
+   * What no caller can bring about: bugs of KVM itself, planted to see what KVM_BUG_ON makes of
+   * them.
+   */
+  public FaultInjector plantedBugs() {
+    return plantedBugs;
   }
 
   /** The VM's memslots. */

@@ -1,9 +1,11 @@
 package dev.septum.lab.defects;
 
+import static java.util.Map.entry;
 import static java.util.Objects.requireNonNull;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import com.google.common.collect.ImmutableMap;
+import com.google.common.collect.ImmutableSet;
 import dev.septum.dpamt.DpamtShape;
 import dev.septum.lab.defects.Protocol.Kind;
 import dev.septum.mmu.SplitDesign;
@@ -55,6 +57,9 @@ class DemonstrationTest {
   private static final String TABLE_LEFT =
       "report after the TD's end external_page_table still has 1 page(s)\n";
 
+  /** Demonstrations in which KVM_BUG_ON must fire on either design. */
+  private static final ImmutableSet<String> PLANTED = ImmutableSet.of("D8");
+
   private static final ImmutableMap<String, String> FOUND =
       ImmutableMap.<String, String>builder()
           .put(
@@ -95,6 +100,25 @@ class DemonstrationTest {
                   + " guest\n")
           .put("D7", "parted 2 pages were drawn, used by nobody and freed\n")
           .put(
+              "D8",
+              """
+              parted the backend splits a leaf for a page that is not there
+              parted the backend takes the missing page for one
+              """
+                  + BLOCKED
+                  + """
+                  report VM 1: an invalidation was begun and never ended
+                  report VM 1: pages_4k is 16, but there are 528
+                  report VM 1: the S-EPT lacks Leaf[gfn=1000, level=LEVEL_4K, pfn=*] of the \
+                  mirror, and 511 more like it
+                  report VM 1: the S-EPT lacks MappedTable[gfn=512, level=LEVEL_2M, \
+                  externalSpt=-1] of the mirror
+                  report VM 1: the leaf at gfn 0x200 is BLOCKED
+                  report VM 1: the mirror lacks Leaf[gfn=512, level=LEVEL_2M, pfn=*] of the S-EPT
+                  report VM 1: the mirror table at gfn 0x200 has no external page
+                  """
+                  + LEFT)
+          .put(
               "D9",
               "parted the read lock does not allow the split, and nobody takes the write lock\n")
           .put(
@@ -125,7 +149,18 @@ class DemonstrationTest {
           .buildOrThrow();
 
   static List<String> shown() {
-    return Catalogue.shown(List.of("all")).stream().map(Defect::id).toList();
+    return ids(false);
+  }
+
+  static List<String> harmless() {
+    return ids(true);
+  }
+
+  private static List<String> ids(boolean harmless) {
+    return Catalogue.shown(List.of("all")).stream()
+        .filter(defect -> requireNonNull(defect.demonstration()).isHarmless() == harmless)
+        .map(Defect::id)
+        .toList();
   }
 
   private static DefectRun run(String id) {
@@ -154,12 +189,53 @@ class DemonstrationTest {
 
     assertThat(findings(run.posted())).isEqualTo(FOUND.get(id));
     assertThat(run.posted().verdict()).isEqualTo(Verdict.DEFECT);
-    assertThat(run.posted().splats()).hasSize(findings(run.posted()).contains("bugged") ? 1 : 0);
+    boolean planted = PLANTED.contains(id);
+    boolean bugged = planted || findings(run.posted()).contains("bugged");
+    assertThat(run.posted().splats()).hasSize(bugged ? 1 : 0);
     assertThat(findings(run.sound())).isEmpty();
     assertThat(run.sound().verdict()).isEqualTo(Verdict.SOUND);
-    assertThat(run.sound().splats()).isEmpty();
+    assertThat(run.sound().splats()).hasSize(planted ? 1 : 0);
     assertThat(run.isAsExpected()).isTrue();
     assertThat(steps(run.posted())).isNotEmpty().isEqualTo(steps(run.sound()));
+  }
+
+  @ParameterizedTest
+  @MethodSource("harmless")
+  void aHarmlessDefect_showsOnBothDesigns_andBreaksNothing(String id) {
+    DefectRun run = run(id);
+
+    for (DesignRun design : List.of(run.posted(), run.sound())) {
+      assertThat(findings(design)).isEmpty();
+      assertThat(design.verdict()).isEqualTo(Verdict.HARMLESS);
+      assertThat(design.splats()).isEmpty();
+    }
+    assertThat(run.posted().lines()).isEqualTo(run.sound().lines());
+    assertThat(run.isAsExpected()).isTrue();
+  }
+
+  @Test
+  void aHarmlessDefect_thatBreaksSomethingOrCostsNothing_isNotAsExpected() {
+    for (boolean breaks : new boolean[] {true, false}) {
+      Demonstration demonstration =
+          new Demonstration() {
+            @Override
+            public void run(Laboratory lab) {
+              lab.protocol().harmlessIf(breaks, "for nothing");
+              lab.protocol().partedIf(breaks, "parted");
+            }
+
+            @Override
+            public boolean isHarmless() {
+              return true;
+            }
+          };
+      DefectRuns runs =
+          DefectRuns.of(List.of(Defect.shown("X", "nothing", "nowhere", "None.", demonstration)));
+
+      assertThat(runs.areAsExpected()).isFalse();
+      assertThat(runs.text())
+          .endsWith("0 of 1 defects are the same on both, and harmless; not so: X\n");
+    }
   }
 
   /** A name decides nothing: the designs with each other's names come to the opposite verdicts. */
@@ -184,25 +260,17 @@ class DemonstrationTest {
     TdxDesign soundPamt = v3.withDpamt(DpamtShape.V6);
     TdxDesign soundMmu = v3.withMmu(SplitDesign.SOUND);
     Map<String, TdxDesign> cures =
-        Map.of(
-            "D1",
-            soundMmu,
-            "D2",
-            soundSplits,
-            "D3",
-            soundSplits,
-            "D4",
-            soundMmu,
-            "D6",
-            soundSplits,
-            "D7",
-            soundPamt,
-            "D9",
-            soundMmu,
-            "v4-put",
-            soundPamt,
-            "f",
-            soundPamt);
+        Map.ofEntries(
+            entry("D1", soundMmu),
+            entry("D2", soundSplits),
+            entry("D3", soundSplits),
+            entry("D4", soundMmu),
+            entry("D6", soundSplits),
+            entry("D7", soundPamt),
+            entry("D8", soundMmu),
+            entry("D9", soundMmu),
+            entry("v4-put", soundPamt),
+            entry("f", soundPamt));
 
     cures.forEach(
         (id, design) ->
