@@ -42,7 +42,7 @@ class DemonstrationTest {
         mirror
         report VM 1: the leaf at gfn 0x200 is BLOCKED
         report VM 1: the mirror lacks Leaf[gfn=512, level=LEVEL_2M, pfn=*] of the S-EPT
-        report external_page_table has 5 pages, and reasons for 4
+        report external_page_table has 1 pages, and reasons for 0
         """
         .formatted(splat, more);
   }
@@ -81,7 +81,7 @@ class DemonstrationTest {
               "D3",
               "parted 1 page(s) are in nobody's hands\n"
                   + bugged("TDX_SW_ERROR", 495)
-                  + "report pamt_cache has 9 pages, and reasons for 8\n"
+                  + "report pamt_cache has 13 pages, and reasons for 12\n"
                   + TABLE_LEFT
                   + "report after the TD's end pamt_cache still has 1 page(s)\n"
                   + LEFT)
