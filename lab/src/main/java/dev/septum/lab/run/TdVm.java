@@ -46,12 +46,13 @@ public final class TdVm extends EmulatedVm {
         new Vmm(
             host,
             new TdLayout(
-                ImmutableList.of(code),
-                code,
-                setup.vcpus(),
-                setup.mapGpaPiece().value(),
-                setup.septVeDisable(),
-                Level.SIZE_4K.pageLevel()));
+                    ImmutableList.of(code),
+                    code,
+                    setup.vcpus(),
+                    setup.mapGpaPiece().value(),
+                    setup.septVeDisable(),
+                    Level.SIZE_4K.pageLevel())
+                .withGpaw(setup.levels() == 5));
   }
 
   public KvmTdx td() {
@@ -154,14 +155,16 @@ public final class TdVm extends EmulatedVm {
     return tasks;
   }
 
-  private static GuestTask conversion(Step step) {
+  private GuestTask conversion(Step step) {
     ByteRange range = step.convert();
     if (range == null) {
       throw new IllegalArgumentException("no range to convert");
     }
-    return step.to() == Kind.PRIVATE
-        ? ConvertMemory.toPrivate(range.start(), range.end())
-        : ConvertMemory.toShared(range.start(), range.end());
+    ConvertMemory conversion =
+        step.to() == Kind.PRIVATE
+            ? ConvertMemory.toPrivate(range.start(), range.end())
+            : ConvertMemory.toShared(range.start(), range.end());
+    return conversion.withSharedBit(td().sharedBit());
   }
 
   /** A task for each run of addresses of one kind. */
