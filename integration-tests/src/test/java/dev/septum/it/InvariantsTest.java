@@ -53,6 +53,14 @@ final class InvariantsTest {
   }
 
   @Test
+  void aPageOfALeafThatTheHostTookBack() {
+    long pfn = TdScenario.pfnOf(vmm, 0x2ff);
+    host.pages().changeOwner(pfn, PageOwner.GUEST_MEMORY, PageOwner.USER_MEMORY);
+    assertThat(violations())
+        .contains("VM 1: the leaf at gfn 0x200 still has pages that the host took for other uses");
+  }
+
+  @Test
   void aLeafThatTheMirrorDoesNotHave() {
     long folio = host.pages().allocFolio(PageOwner.GUEST_MEMORY, Gfp.KERNEL);
     seamcall(

@@ -187,6 +187,27 @@ public final class PageAllocator {
     return owners == null ? range.whole : OWNERS[owners[(int) (pfn % RANGE_PAGES)]];
   }
 
+  /** Whether all of some pages, which lie in one 2 MiB range, belong to {@code owner}. */
+  public synchronized boolean isOwnedBy(PageOwner owner, long pfn, long pages) {
+    checkPfn(pfn);
+    checkArgument(
+        pages > 0 && pfn / RANGE_PAGES == (pfn + pages - 1) / RANGE_PAGES,
+        "%s pages from pfn 0x%s are not in one range",
+        pages,
+        Long.toHexString(pfn));
+    Range range = ranges[(int) (pfn / RANGE_PAGES)];
+    if (range == null || range.owners == null) {
+      return (range == null ? PageOwner.FREE : range.whole) == owner;
+    }
+    byte[] owners = owners(range);
+    for (int i = (int) (pfn % RANGE_PAGES); i < pfn % RANGE_PAGES + pages; i++) {
+      if (owners[i] != owner.ordinal()) {
+        return false;
+      }
+    }
+    return true;
+  }
+
   /** How many pages each owner has. */
   public synchronized Map<PageOwner, Long> census() {
     return new EnumMap<>(census);

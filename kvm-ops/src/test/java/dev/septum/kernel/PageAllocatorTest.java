@@ -4,6 +4,7 @@ import static dev.septum.kernel.PageAllocator.NO_PAGE;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.util.ArrayList;
 import java.util.List;
@@ -481,5 +482,24 @@ class PageAllocatorTest {
     census.remove(PageOwner.FREE);
     census.values().removeIf(count -> count == 0);
     return census;
+  }
+
+  @Test
+  void isOwnedBy_asksEachPageOfARange() {
+    long folio = pages.allocFolio(PageOwner.GUEST_MEMORY, Gfp.KERNEL);
+
+    assertThat(pages.isOwnedBy(PageOwner.GUEST_MEMORY, folio, 512)).isTrue();
+    assertThat(pages.isOwnedBy(PageOwner.USER_MEMORY, folio, 512)).isFalse();
+    assertThat(pages.isOwnedBy(PageOwner.FREE, folio + 512, 512)).isTrue();
+
+    pages.changeOwner(folio + 7, PageOwner.GUEST_MEMORY, PageOwner.USER_MEMORY);
+
+    assertThat(pages.isOwnedBy(PageOwner.GUEST_MEMORY, folio, 512)).isFalse();
+    assertThat(pages.isOwnedBy(PageOwner.GUEST_MEMORY, folio, 7)).isTrue();
+    assertThat(pages.isOwnedBy(PageOwner.USER_MEMORY, folio + 7, 1)).isTrue();
+    assertThat(pages.isOwnedBy(PageOwner.GUEST_MEMORY, folio + 8, 504)).isTrue();
+    assertThatThrownBy(() -> pages.isOwnedBy(PageOwner.FREE, folio + 8, 505))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage("505 pages from pfn 0x%x are not in one range".formatted(folio + 8));
   }
 }

@@ -14,12 +14,14 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.regex.MatchResult;
 import java.util.regex.Pattern;
 import java.util.stream.LongStream;
 
 /** Runs random scenarios, and shortens the first one of each kind in which something is found. */
 public final class Fuzz {
 
+  private static final Pattern BUGGED = Pattern.compile("KVM_BUG_ON\\(.*?\\) at \\S+");
   private static final Pattern NUMBER = Pattern.compile("0x\\p{XDigit}+|-?\\d+");
 
   private final TdxDesign design;
@@ -75,21 +77,31 @@ public final class Fuzz {
       // An invariant that the emulator itself watches over.
       return Optional.of("the emulator stopped: " + e.getMessage());
     }
-    return report.allFindings().stream().map(RunReport.Found::text).findFirst();
+    List<String> texts = report.allFindings().stream().map(RunReport.Found::text).toList();
+    // A bugged VM is the cause of whatever else is wrong.
+    return texts.stream()
+        .flatMap(text -> BUGGED.matcher(text).results().map(MatchResult::group))
+        .findFirst()
+        .or(() -> texts.stream().findFirst());
   }
 
-  /** The same finding with as few phases as can be. */
+  /** The same finding in a scenario from which nothing can be left out. */
   private Found shortened(Found found) {
     String kind = kindOf(found.text());
     RandomScenario scenario = RandomScenario.of(found.seed(), steps);
     String text = found.text();
-    for (int i = scenario.phases().size() - 1; i >= 0; i--) {
-      RandomScenario shorter = scenario.without(i);
-      Optional<String> first =
-          shorter.phases().isEmpty() ? Optional.empty() : firstFinding(shorter);
-      if (first.isPresent() && kindOf(first.get()).equals(kind)) {
-        scenario = shorter;
-        text = first.get();
+    boolean shorter = true;
+    while (shorter) {
+      shorter = false;
+      for (RandomScenario simpler : scenario.simpler()) {
+        Optional<String> first =
+            simpler.acts().isEmpty() ? Optional.empty() : firstFinding(simpler);
+        if (first.isPresent() && kindOf(first.get()).equals(kind)) {
+          scenario = simpler;
+          text = first.get();
+          shorter = true;
+          break;
+        }
       }
     }
     return new Found(text, found.runs(), found.seed(), scenario.text());

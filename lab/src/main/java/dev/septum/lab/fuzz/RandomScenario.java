@@ -1,17 +1,32 @@
 package dev.septum.lab.fuzz;
 
 import com.google.common.collect.ImmutableList;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A scenario drawn from a seed: a TD of 8 MiB in two slots whose memory is accepted, converted,
  * punched and split, while allocations and SEAMCALLs fail. Whatever a step comes to is fine; the
  * invariants must hold after each.
- *
- * @param phases each a phase's steps as YAML
  */
-record RandomScenario(long seed, ImmutableList<String> phases) {
+record RandomScenario(long seed, ImmutableList<Act> acts) {
+
+  /**
+   * A step in a phase of its own, as YAML.
+   *
+   * @param injection what goes wrong meanwhile, or null
+   */
+  record Act(@Nullable String injection, String step) {
+    @Override
+    public String toString() {
+      return injection == null
+          ? "[{%s, returns: any}]".formatted(step)
+          : "[{inject: {%s}}, {%s, returns: any}, {stop-injecting: true}]"
+              .formatted(injection, step);
+    }
+  }
 
   private static final String SET_UP =
       """
@@ -57,16 +72,12 @@ record RandomScenario(long seed, ImmutableList<String> phases) {
   /** Draws so many phases. */
   static RandomScenario of(long seed, int count) {
     Random random = new Random(seed);
-    ImmutableList.Builder<String> phases = ImmutableList.builder();
+    ImmutableList.Builder<Act> acts = ImmutableList.builder();
     for (int i = 0; i < count; i++) {
       String step = step(random);
-      phases.add(
-          random.nextInt(3) == 0
-              ? "[{inject: {%s}}, {%s, returns: any}, {stop-injecting: true}]"
-                  .formatted(injection(random), step)
-              : "[{%s, returns: any}]".formatted(step));
+      acts.add(new Act(random.nextInt(3) == 0 ? injection(random) : null, step));
     }
-    return new RandomScenario(seed, phases.build());
+    return new RandomScenario(seed, acts.build());
   }
 
   private static String step(Random random) {
@@ -116,21 +127,25 @@ record RandomScenario(long seed, ImmutableList<String> phases) {
     return words.get(random.nextInt(words.size()));
   }
 
-  /** The same without one phase. */
-  RandomScenario without(int phase) {
-    ImmutableList.Builder<String> left = ImmutableList.builder();
-    for (int i = 0; i < phases.size(); i++) {
-      if (i != phase) {
-        left.add(phases.get(i));
+  /** The same scenarios with a little less: without one act, or without what goes wrong in it. */
+  ImmutableList<RandomScenario> simpler() {
+    ImmutableList.Builder<RandomScenario> all = ImmutableList.builder();
+    for (int i = acts.size() - 1; i >= 0; i--) {
+      List<Act> fewer = new ArrayList<>(acts);
+      Act act = fewer.remove(i);
+      all.add(new RandomScenario(seed, ImmutableList.copyOf(fewer)));
+      if (act.injection() != null) {
+        fewer.add(i, new Act(null, act.step()));
+        all.add(new RandomScenario(seed, ImmutableList.copyOf(fewer)));
       }
     }
-    return new RandomScenario(seed, left.build());
+    return all.build();
   }
 
   /** The scenario as a file. */
   String text() {
     StringBuilder text = new StringBuilder(SET_UP.formatted(seed));
-    phases.forEach(phase -> text.append("  - steps: ").append(phase).append('\n'));
+    acts.forEach(act -> text.append("  - steps: ").append(act).append('\n'));
     return text.toString();
   }
 }

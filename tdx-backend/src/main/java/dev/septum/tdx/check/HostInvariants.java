@@ -101,6 +101,12 @@ public final class HostInvariants {
       if (leaf.locked()) {
         report("VM %d: the leaf at gfn 0x%x is locked", kvm.id(), leaf.gpa() >>> 12);
       }
+      if (!pages.isOwnedBy(
+          PageOwner.GUEST_MEMORY, leaf.hpa() >>> 12, levelOf(leaf.level()).pages())) {
+        report(
+            "VM %d: the leaf at gfn 0x%x still has pages that the host took for other uses",
+            kvm.id(), leaf.gpa() >>> 12);
+      }
     }
     Sets.difference(inMirror, inSept)
         .forEach(leaf -> report("VM %d: the S-EPT lacks %s of the mirror", kvm.id(), leaf));
