@@ -86,6 +86,7 @@ final class ExpectationCheck {
     checkCounts(at + "/stats", expectation.stats(), counters(vm), Map.of());
     checkCounts(at + "/growth", expectation.growth(), counters(vm), countersBefore(vm));
     checkCounts(at + "/pages", expectation.pages(), host.pagesByOwner(), Map.of());
+    checkCounts(at + "/allocated", expectation.allocated(), host.allocated(), Map.of());
     checkSeamcalls(at + "/seamcalls", expectation.seamcalls());
     knownViolations.addAll(expectation.violations());
   }
@@ -189,8 +190,13 @@ final class ExpectationCheck {
   // Mappings.
 
   private static List<MappedLeaf> leafs(EmulatedVm vm, boolean isPrivate) {
-    // Private memory of a TD is in the mirror; that of other VMs is in the direct root.
-    return vm instanceof TdVm && isPrivate ? vm.view().mirrorLeafs() : vm.view().directLeafs();
+    if (vm instanceof TdVm) {
+      return isPrivate ? vm.view().mirrorLeafs() : vm.view().directLeafs();
+    }
+    // One root has both; a leaf is what its frames are.
+    return vm.view().directLeafs().stream()
+        .filter(leaf -> vm.view().isPrivate(leaf.gfn()) == isPrivate)
+        .toList();
   }
 
   private void checkMappings(
@@ -246,10 +252,9 @@ final class ExpectationCheck {
     if (!expectation.nothingElse()) {
       return;
     }
-    checkNothingElse(at, leafs(vm, true), expectation.privateMemory(), "private");
-    if (vm instanceof TdVm || !expectation.sharedMemory().isEmpty()) {
-      checkNothingElse(at, leafs(vm, false), expectation.sharedMemory(), "shared");
-    }
+    String place = at + "/nothing-else";
+    checkNothingElse(place, leafs(vm, true), expectation.privateMemory(), "private");
+    checkNothingElse(place, leafs(vm, false), expectation.sharedMemory(), "shared");
   }
 
   private void checkNothingElse(

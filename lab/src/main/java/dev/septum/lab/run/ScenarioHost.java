@@ -178,6 +178,13 @@ final class ScenarioHost {
     return owned.buildOrThrow();
   }
 
+  /** Pages of each file that have memory. */
+  ImmutableMap<String, Long> allocated() {
+    ImmutableMap.Builder<String, Long> pages = ImmutableMap.builder();
+    files.forEach((name, file) -> pages.put(name, file.allocatedFrames()));
+    return pages.buildOrThrow();
+  }
+
   /** One sentence for each invariant that does not hold. Nothing may run meanwhile. */
   List<String> violations() {
     ImmutableList.Builder<KvmTdx> tds = ImmutableList.builder();

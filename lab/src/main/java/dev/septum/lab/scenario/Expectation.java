@@ -42,6 +42,8 @@ public record Expectation(
             "Host pages by owner: guest_memory, user_memory, mmu_page_table, sept_page,"
                 + " external_page_table, pamt_cache, pamt_page, td_control, free.")
         Map<String, Amount> pages,
+    @JsonPropertyDescription("Pages of files that have memory, by the files' names.")
+        Map<String, Amount> allocated,
     @JsonPropertyDescription("Whether the VM is bugged (KVM_BUG_ON). Default: it must not be.")
         @Nullable Boolean bugged,
     @JsonPropertyDescription(
@@ -62,6 +64,7 @@ public record Expectation(
     growth = copy(growth);
     seamcalls = copy(seamcalls);
     pages = copy(pages);
+    allocated = copy(allocated);
     violations = violations == null ? ImmutableList.of() : ImmutableList.copyOf(violations);
   }
 

@@ -19,6 +19,7 @@ import com.fasterxml.jackson.databind.exc.UnrecognizedPropertyException;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.module.SimpleModule;
 import com.fasterxml.jackson.dataformat.yaml.YAMLFactory;
+import com.fasterxml.jackson.dataformat.yaml.YAMLParser;
 import com.google.common.base.CaseFormat;
 import com.google.common.collect.ImmutableMap;
 import com.google.common.collect.ImmutableSet;
@@ -29,6 +30,7 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Collection;
+import java.util.List;
 import java.util.function.Function;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
@@ -38,9 +40,11 @@ public final class ScenarioReader {
 
   private static final int MAX_BYTES = 1 << 20;
 
+  private static final YAMLFactory YAML =
+      YAMLFactory.builder().enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION).build();
+
   private static final JsonMapper MAPPER =
-      JsonMapper.builder(
-              YAMLFactory.builder().enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION).build())
+      JsonMapper.builder(YAML)
           .propertyNamingStrategy(PropertyNamingStrategies.KEBAB_CASE)
           .enable(DeserializationFeature.ACCEPT_SINGLE_VALUE_AS_ARRAY)
           .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
@@ -85,8 +89,8 @@ public final class ScenarioReader {
   /** The same of a text; {@code name} stands for the file. */
   public static ScenarioFile read(String name, String text) throws ScenarioException {
     Lines lines;
-    try (JsonParser parser = MAPPER.createParser(text)) {
-      lines = Lines.of(parser);
+    try (YAMLParser parser = YAML.createParser(text)) {
+      lines = Lines.of(name, parser);
       Scenario scenario = MAPPER.readValue(text, Scenario.class);
       if (scenario == null) {
         throw new ScenarioException("%s:1: the file is empty".formatted(name));
@@ -110,9 +114,7 @@ public final class ScenarioReader {
   private static String sentence(String name, JsonMappingException e) {
     String where = at(name, e.getLocation()) + ": " + path(e);
     if (e instanceof UnrecognizedPropertyException unknown) {
-      Collection<Object> known = unknown.getKnownPropertyIds();
-      return "%s: there is no such key; accepted: %s"
-          .formatted(where, known == null ? "none" : sorted(known));
+      return where + ": " + unknownKey(unknown);
     }
     if (e instanceof InvalidFormatException format) {
       return "%s: \"%s\" is not accepted; accepted: %s"
@@ -122,6 +124,22 @@ public final class ScenarioReader {
       return where + ": " + mismatch(mismatch);
     }
     return where + ": " + firstLine(e.getOriginalMessage());
+  }
+
+  private static String unknownKey(UnrecognizedPropertyException e) {
+    Collection<Object> ids = e.getKnownPropertyIds();
+    List<String> known =
+        ids == null ? List.of() : ids.stream().map(String::valueOf).sorted().toList();
+    String name = e.getPropertyName();
+    return UnknownKey.notModelled(name)
+        .orElseGet(
+            () ->
+                "there is no such key%s; accepted: %s"
+                    .formatted(
+                        UnknownKey.nearest(name, known)
+                            .map(key -> ", did you mean " + key + "?")
+                            .orElse(""),
+                        String.join(", ", known)));
   }
 
   private static String mismatch(MismatchedInputException e) {
