@@ -38,6 +38,9 @@ final class ExpectationCheck {
   /** Texts of violations that are known by now: what is broken stays broken. */
   private final List<String> knownViolations = new ArrayList<>();
 
+  /** Owners of pages that will be left in the end, and where the file says so. */
+  private final Map<String, String> leaks = new HashMap<>();
+
   /** VMs that may be bugged. */
   private final List<String> knownBugged = new ArrayList<>();
 
@@ -89,6 +92,7 @@ final class ExpectationCheck {
     checkCounts(at + "/allocated", expectation.allocated(), host.allocated(), Map.of());
     checkSeamcalls(at + "/seamcalls", expectation.seamcalls());
     knownViolations.addAll(expectation.violations());
+    expectation.leaks().forEach(owner -> leaks.put(owner, at + "/leaks"));
   }
 
   private Map<String, Long> counters(@Nullable EmulatedVm vm) {
@@ -307,8 +311,18 @@ final class ExpectationCheck {
             name -> violation.startsWith("VM %d is bugged".formatted(host.vm(name).kvm().id())));
   }
 
-  /** Whether what is left at the end is known to be. */
-  boolean isKnown(String violation) {
-    return knownViolations.stream().anyMatch(violation::contains);
+  /** Everything is gone: what is left must be known, and what is known must be left. */
+  void checkLeft(List<String> left) {
+    for (String sentence : left) {
+      if (leaks.keySet().stream().noneMatch(sentence::contains)) {
+        findings.add("/vms", sentence);
+      }
+    }
+    leaks.forEach(
+        (owner, at) -> {
+          if (left.stream().noneMatch(sentence -> sentence.contains(owner))) {
+            findings.add(at, "in the end %s has no page, expected was a leak".formatted(owner));
+          }
+        });
   }
 }

@@ -48,8 +48,12 @@ public record Expectation(
         @Nullable Boolean bugged,
     @JsonPropertyDescription(
             "Texts, each a part of one violated invariant: all violations must be named, and each"
+                + " must be there, from now on. Default: there is none.")
+        List<String> violations,
+    @JsonPropertyDescription(
+            "Owners of pages that will be left when everything is gone: all must be named, and each"
                 + " must be there. Default: there is none.")
-        List<String> violations) {
+        List<String> leaks) {
 
   /** Fills in what the file leaves out. */
   public Expectation {
@@ -66,6 +70,7 @@ public record Expectation(
     pages = copy(pages);
     allocated = copy(allocated);
     violations = violations == null ? ImmutableList.of() : ImmutableList.copyOf(violations);
+    leaks = leaks == null ? ImmutableList.of() : ImmutableList.copyOf(leaks);
   }
 
   private static <K, V> Map<K, V> copy(@Nullable Map<K, V> map) {

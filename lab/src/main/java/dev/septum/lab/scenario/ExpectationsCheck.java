@@ -36,6 +36,9 @@ final class ExpectationsCheck {
     for (String owner : expectation.pages().keySet()) {
       refusals.requireName(at + "/pages/" + owner, "owner", owner, Counters.OWNERS);
     }
+    for (String owner : expectation.leaks()) {
+      refusals.requireName(at + "/leaks", "owner", owner, Counters.ALLOCATIONS);
+    }
     for (String file : expectation.allocated().keySet()) {
       refusals.requireName(at + "/allocated/" + file, "file", file, scenario.files().keySet());
     }

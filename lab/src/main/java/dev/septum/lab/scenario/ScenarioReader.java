@@ -171,7 +171,7 @@ public final class ScenarioReader {
     Class<?> type = e.getTargetType();
     if (type.isEnum()) {
       return Arrays.stream(type.getEnumConstants())
-          .map(constant -> MAPPER.convertValue(constant, String.class))
+          .map(ScenarioReader::nameOf)
           .collect(Collectors.joining(", "));
     }
     if (type == Boolean.class) {
@@ -181,6 +181,11 @@ public final class ScenarioReader {
       return "a whole number";
     }
     return String.valueOf(e.getOriginalMessage());
+  }
+
+  /** The name of an enum's constant in files. */
+  static String nameOf(Object constant) {
+    return MAPPER.convertValue(constant, String.class);
   }
 
   private static Collection<Object> keysOf(Class<?> type) {

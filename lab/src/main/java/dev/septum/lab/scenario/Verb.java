@@ -76,6 +76,20 @@ public enum Verb {
     /** The host. */
     NOBODY;
 
+    /** Who it is, for the reference. */
+    String text() {
+      return switch (this) {
+        case VCPU -> "`vcpu`";
+        case TD_VCPU -> "`vcpu` of a TD";
+        case TD_VCPU_OR_VM -> "`vcpu` of a TD, or `vm`";
+        case VM -> "`vm`";
+        case TD -> "`vm`, a TD";
+        case ORDINARY_VM -> "`vm`, no TD";
+        case FILE -> "`file`";
+        case NOBODY -> "";
+      };
+    }
+
     boolean takesVcpu() {
       return this == VCPU || this == TD_VCPU || this == TD_VCPU_OR_VM;
     }
