@@ -115,6 +115,10 @@ final class StepCheck {
         "%s is not for VMs of type %s",
         verb.key(),
         text(vm.type()));
+    refusals.require(
+        step.as() == null || vm.type() == VmSetup.TypeName.TDX,
+        at + "/as",
+        "only the guest of a TD chooses; elsewhere memory is what its attributes say");
     checkAddressSpace(at + "/address-space", vm.type(), step.addressSpace());
     checkAddressSpace(at + "/smm", vm.type(), Boolean.TRUE.equals(step.smm()) ? 1 : 0);
     List<SlotSetup> slots = step.addSlot();
@@ -210,6 +214,11 @@ final class StepCheck {
   }
 
   private void checkValue(String at, Step step) throws ScenarioException {
+    String key = step.verb().key();
+    refusals.require(
+        !Boolean.FALSE.equals(step.verb().of(step)),
+        at + "/" + key,
+        "false is not accepted; accepted: true, or no such step");
     refusals.require(
         step.at() != Level.SIZE_1G, at + "/at", "1G is not accepted; accepted: 4K, 2M");
     refusals.require(
