@@ -106,14 +106,17 @@ final class ScenarioHost {
 
   private static void must(ScenarioFile file, String at, Errno error) {
     if (error.isError()) {
-      throw failed(file, at, "KVM refuses it: " + error);
+      throw failed(
+          file,
+          at,
+          error == Errno.ENOMEM
+              ? "the host has not enough memory for it"
+              : "KVM refuses it: " + error);
     }
   }
 
   private static SetupException failed(ScenarioFile file, String at, String why) {
-    return new SetupException(
-        "%s:%d: %s: %s"
-            .formatted(file.name(), file.lineOf(at), at.substring(1).replace('/', '.'), why));
+    return new SetupException(file.placeOf(at) + ": " + why);
   }
 
   HookedKernel kernel() {

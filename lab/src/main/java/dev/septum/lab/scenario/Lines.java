@@ -29,6 +29,9 @@ final class Lines {
         lines.add(parser);
       }
     }
+    if (lines.lineOf.isEmpty()) {
+      throw new ScenarioException("%s:1: the file is empty".formatted(file));
+    }
     return lines;
   }
 
@@ -42,10 +45,16 @@ final class Lines {
         line,
         pointer,
         "anchors and aliases (&name, *name) are not read; write the value out");
-    refuse(parser.currentToken() == JsonToken.VALUE_NULL, line, pointer, "a value is missing");
+    refuse(isMissing(parser), line, pointer, "a value is missing");
     if (parser.currentToken() == JsonToken.FIELD_NAME) {
       addRange(parser, pointer, line);
     }
+  }
+
+  /** A key without a value reads as an empty text. */
+  private static boolean isMissing(YAMLParser parser) throws IOException {
+    return parser.currentToken() == JsonToken.VALUE_NULL
+        || (parser.currentToken() == JsonToken.VALUE_STRING && parser.getText().isEmpty());
   }
 
   /** A range as a key is found by the range as well, however it is written. */

@@ -30,9 +30,7 @@ final class Refusals {
 
   @FormatMethod
   ScenarioException error(String at, @FormatString String format, @Nullable Object... arguments) {
-    return new ScenarioException(
-        "%s:%d: %s: %s"
-            .formatted(file.name(), file.lineOf(at), Lines.text(at), format.formatted(arguments)));
+    return new ScenarioException(file.placeOf(at) + ": " + format.formatted(arguments));
   }
 
   /** A name that must be one of those that exist. */

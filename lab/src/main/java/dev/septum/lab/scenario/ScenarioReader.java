@@ -3,10 +3,12 @@ package dev.septum.lab.scenario;
 import static java.nio.charset.StandardCharsets.UTF_8;
 
 import com.fasterxml.jackson.core.JsonLocation;
+import com.fasterxml.jackson.core.JsonParseException;
 import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.core.StreamReadFeature;
+import com.fasterxml.jackson.core.exc.InputCoercionException;
 import com.fasterxml.jackson.databind.DeserializationContext;
 import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonMappingException;
@@ -34,6 +36,7 @@ import java.util.List;
 import java.util.function.Function;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
+import org.yaml.snakeyaml.error.MarkedYAMLException;
 
 /** Reads scenario files. What is wrong with one is a single sentence with its line and key. */
 public final class ScenarioReader {
@@ -92,18 +95,13 @@ public final class ScenarioReader {
     try (YAMLParser parser = YAML.createParser(text)) {
       lines = Lines.of(name, parser);
       Scenario scenario = MAPPER.readValue(text, Scenario.class);
-      if (scenario == null) {
-        throw new ScenarioException("%s:1: the file is empty".formatted(name));
-      }
       ScenarioFile file = new ScenarioFile(name, scenario, lines);
       new ScenarioCheck(file).run();
       return file;
     } catch (JsonMappingException e) {
       throw new ScenarioException(sentence(name, e));
     } catch (JsonProcessingException e) {
-      throw new ScenarioException(
-          "%s: no YAML: %s"
-              .formatted(at(name, e.getLocation()), firstLine(e.getOriginalMessage())));
+      throw new ScenarioException(syntax(name, e));
     } catch (IOException e) {
       throw new ScenarioException("%s: cannot be read: %s".formatted(name, e.getMessage()));
     }
@@ -120,10 +118,23 @@ public final class ScenarioReader {
       return "%s: \"%s\" is not accepted; accepted: %s"
           .formatted(where, format.getValue(), acceptedBy(format));
     }
+    if (e.getCause() instanceof InputCoercionException
+        || e.getCause() instanceof JsonParseException) {
+      return where + ": a whole number is expected here";
+    }
     if (e instanceof MismatchedInputException mismatch) {
       return where + ": " + mismatch(mismatch);
     }
     return where + ": " + firstLine(e.getOriginalMessage());
+  }
+
+  private static String syntax(String name, JsonProcessingException e) {
+    if (e.getCause() instanceof MarkedYAMLException yaml && yaml.getProblemMark() != null) {
+      return "%s:%d: no YAML: %s"
+          .formatted(name, yaml.getProblemMark().getLine() + 1, yaml.getProblem());
+    }
+    return "%s: no YAML: %s"
+        .formatted(at(name, e.getLocation()), firstLine(e.getOriginalMessage()));
   }
 
   private static String unknownKey(UnrecognizedPropertyException e) {
