@@ -109,6 +109,11 @@ final class UnknownKey {
     return known.stream().filter(one -> isSlip(plain, plain(one)) || one.equals(meant)).findFirst();
   }
 
+  /** Keys that other words are taken for. */
+  static Collection<String> meanings() {
+    return OTHER_WORDS.values();
+  }
+
   private static String plain(String key) {
     return SEPARATORS.removeFrom(key).toLowerCase(Locale.ROOT);
   }
