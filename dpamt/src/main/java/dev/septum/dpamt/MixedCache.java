@@ -28,9 +28,13 @@ public final class MixedCache {
     this.stack = new PamtCache(kernel, pages);
   }
 
-  /** Fills up to the pages of one fault. May sleep; ENOMEM leaves in what was got. */
-  public Errno topup(Dpamt dpamt) {
-    return stack.topup(CacheSize.V4_FAULT.pages(dpamt), Gfp.KERNEL_ACCOUNT);
+  /**
+   * Fills up for {@code tables} S-EPT pages and as many pairs ({@code
+   * tdx_topup_external_fault_cache}): {@link CacheSize#V4_FAULT} for five. May sleep; ENOMEM leaves
+   * in what was got.
+   */
+  public Errno topup(Dpamt dpamt, int tables) {
+    return stack.topup(tables * (1 + dpamt.entryPages()), Gfp.KERNEL_ACCOUNT);
   }
 
   /** Where gets of this vCPU take their pairs from. */

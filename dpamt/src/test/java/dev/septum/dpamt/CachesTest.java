@@ -140,8 +140,8 @@ class CachesTest extends DpamtFixture {
   @Test
   void mixedCache_givesSeptPagesAndPairsFromOneStack() {
     MixedCache cache = new MixedCache(kernel, pages);
-    assertThat(cache.topup(dpamt)).isEqualTo(Errno.OK);
-    assertThat(cache.pamtPages().count()).isEqualTo(15);
+    assertThat(cache.topup(dpamt, 5)).isEqualTo(Errno.OK);
+    assertThat(cache.pamtPages().count()).isEqualTo(15).isEqualTo(CacheSize.V4_FAULT.pages(dpamt));
 
     long sept = cache.allocSeptPage();
     assertThat(dpamt.get(PFN, cache.pamtPages())).isEqualTo(Errno.OK);
@@ -162,7 +162,7 @@ class CachesTest extends DpamtFixture {
     MixedCache cache = new MixedCache(kernel, pages);
     pages.faults().failNext("pamt_cache", 8);
 
-    assertThat(cache.topup(dpamt)).isEqualTo(Errno.ENOMEM);
+    assertThat(cache.topup(dpamt, 5)).isEqualTo(Errno.ENOMEM);
 
     assertThat(cache.pamtPages().count()).isEqualTo(7);
     cache.freeAll();

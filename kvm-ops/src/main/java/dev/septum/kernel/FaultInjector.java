@@ -14,7 +14,12 @@ import java.util.Random;
  */
 public final class FaultInjector {
 
-  private interface Rule {
+  /** Decides whether a call fails. */
+  public interface Rule {
+    /**
+     * Whether call number {@code call} at {@code place}, counted from the very first, fails. Asked
+     * once for each call, in their order, and must not allocate.
+     */
     boolean fails(String place, long call);
   }
 
@@ -45,6 +50,11 @@ public final class FaultInjector {
         probability >= 0 && probability <= 1, "probability %s is not in [0, 1]", probability);
     Random random = new Random(seed);
     rules.add((p, call) -> random.nextDouble() < probability);
+  }
+
+  /** Asks a rule at every call from now on. */
+  public synchronized void failWhen(Rule rule) {
+    rules.add(rule);
   }
 
   /** Forgets every rule; the counts go on. */

@@ -205,7 +205,8 @@ class BootCommandTest {
   @Test
   void withoutCommand_asksForOne() {
     assertThat(run()).isEqualTo(2);
-    assertOneError("a COMMAND is missing: boot, conform, pamt, seamcall, defects");
+    assertOneError(
+        "a COMMAND is missing: boot, conform, pamt, seamcall, run, sweep, fuzz, defects");
   }
 
   @Test

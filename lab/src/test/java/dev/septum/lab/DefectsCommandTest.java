@@ -48,14 +48,15 @@ class DefectsCommandTest {
 
     JsonNode defects = new ObjectMapper().readTree(out.toString());
     assertThat(defects).hasSize(21);
-    assertThat(defects.get(7).toString())
+    assertThat(defects.get(10).toString())
         .isEqualTo(
             """
-            {"id":"D8","title":"A split without an external page goes on after KVM_BUG_ON",\
-            "source":"huge pages v3 07/24, the split of a mirror SPTE; read in the patch",\
-            "consequence":"The backend gets a null page and dereferences it.",\
-            "whyNotShown":"no caller can be without the page: a mirror table whose external page \
-            cannot be allocated is not made at all","shown":false}""");
+            {"id":"D11","title":"The refcounts of the last range are not freed",\
+            "source":"Dynamic PAMT v4 06/16: the array is sized rounding up and freed rounding \
+            down",\
+            "consequence":"At most one page of kernel memory is lost when the module is unloaded.",\
+            "whyNotShown":"the memory behind the kernel's own arrays is not modelled",\
+            "shown":false}""");
   }
 
   @Test
@@ -107,14 +108,17 @@ class DefectsCommandTest {
     assertThat(run("defects", "run", "all", "--json")).isZero();
 
     JsonNode runs = new ObjectMapper().readTree(out.toString());
-    assertThat(runs).hasSize(11);
+    assertThat(runs).hasSize(13);
     assertThat(runs)
         .allSatisfy(
             defect -> {
               assertThat(defect.get("posted").get("design").asText()).isEqualTo("tdx-v3");
-              assertThat(defect.get("posted").get("verdict").asText()).isEqualTo("DEFECT");
+              boolean harmless = defect.get("id").asText().equals("D10");
+              assertThat(defect.get("posted").get("verdict").asText())
+                  .isEqualTo(harmless ? "HARMLESS" : "DEFECT");
               assertThat(defect.get("sound").get("design").asText()).isEqualTo("tdx");
-              assertThat(defect.get("sound").get("verdict").asText()).isEqualTo("SOUND");
+              assertThat(defect.get("sound").get("verdict").asText())
+                  .isEqualTo(harmless ? "HARMLESS" : "SOUND");
               assertThat(defect.get("asExpected").asBoolean()).isTrue();
             });
     assertThat(runs.get(5).get("posted").get("lines").get(0).toString())

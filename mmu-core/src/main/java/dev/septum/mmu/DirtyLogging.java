@@ -91,13 +91,7 @@ final class DirtyLogging {
    * kvm_tdp_mmu_try_split_huge_pages}). mmu_lock held in that mode, dropped and taken again.
    */
   private void trySplit(Memslot slot, GfnRange range, LockMode mode) {
-    mmu.roots()
-        .forEach(
-            mmu.roots().valid(EnumSet.allOf(GfnKind.class), slot.asId()),
-            root ->
-                !HugePageSplitter.split(
-                        mmu, root, range, PageLevel.LEVEL_4K, mode, SplitCause.DIRTY_LOG)
-                    .isError());
+    mmu.splitHugePages(slot.asId(), range, PageLevel.LEVEL_4K, mode, SplitCause.DIRTY_LOG);
   }
 
   /** {@code wrprot_gfn_range} down to 4K. mmu_lock held for read. */

@@ -19,7 +19,8 @@ import org.jspecify.annotations.Nullable;
  * <p>mmu_lock is held in one mode on entry and on return, and is dropped in between: whatever
  * sleeps (the new table, the backend's cache) is done outside it, and the walk then looks at the
  * entry again from the root. A failed split leaves its leaf as it was; leafs split before it stay
- * split.
+ * split. OK means that no leaf was met that is still to be split: under the read lock a walk that
+ * meets somebody else's split waits for its end.
  */
 final class HugePageSplitter {
 
@@ -102,6 +103,13 @@ final class HugePageSplitter {
       return false;
     }
     long spte = iter.oldSpte();
+    if (spte == SpteFormat.FROZEN && writer.mode() == LockMode.SHARED) {
+      // Another reader is changing the entry, and the leaf comes back if it fails: wait until that
+      // can be seen, outside the lock.
+      mmu.counters().increment(MmuCounter.SPLIT_RETRIES);
+      iter.withoutMmuLock(LockMode.SHARED, kvm.kernel()::condResched);
+      return false;
+    }
     GfnRange leaf = GfnRange.ofPages(iter.gfn(), iter.level().pages());
     if (!mmu.format().isPresentHuge(spte) || !wanted.test(leaf)) {
       return false;
@@ -123,11 +131,12 @@ final class HugePageSplitter {
   /** Splits one leaf ({@code tdp_mmu_split_huge_page}); true if it must be looked at again. */
   private boolean splitOne(TdpIter iter, MmuPage table) {
     long huge = iter.oldSpte();
+    spare = null; // Others may see the table from here on, unless its link fails.
     Errno result = linkSplitTable(mmu, writer, iter, table, cause);
     if (!result.isError()) {
-      spare = null;
       return false;
     }
+    spare = table;
     boolean lostRace = result == Errno.EBUSY && iter.oldSpte() != huge;
     if (lostRace || result == Errno.EAGAIN) {
       // Somebody changed the entry since it was read, or took the cached pages since they were
@@ -210,6 +219,10 @@ final class HugePageSplitter {
         return null;
       }
       table.setExternalSpt(external);
+      if (mmu.plantedBugs().shouldFail(KvmMmu.LOST_EXTERNAL_SPT)) {
+        pages.freePage(external, PageOwner.EXTERNAL_PAGE_TABLE);
+        table.forgetExternalSpt();
+      }
     }
     return table;
   }

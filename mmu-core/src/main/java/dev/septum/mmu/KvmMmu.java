@@ -2,6 +2,7 @@ package dev.septum.mmu;
 
 import static com.google.common.base.Preconditions.checkState;
 
+import dev.septum.kernel.FaultInjector;
 import dev.septum.kernel.LockClass;
 import dev.septum.kernel.LockMode;
 import dev.septum.kernel.PageAllocator;
@@ -17,6 +18,7 @@ import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Set;
+import java.util.function.Function;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
@@ -26,6 +28,9 @@ import org.jspecify.annotations.Nullable;
  */
 public final class KvmMmu {
 
+  /** A bug to plant: the spare table of a split lacks the page for the external page table. */
+  public static final String LOST_EXTERNAL_SPT = "lost_external_spt";
+
   private static final long MAX_GFN_PLUS_ONE = 1L << 40;
 
   private final Kvm kvm;
@@ -34,6 +39,7 @@ public final class KvmMmu {
   private final HostMm hostMm;
   private final Stats<MmuCounter> counters;
   private final Stats<SplitCause> splits;
+  private final FaultInjector plantedBugs = new FaultInjector();
   private final MmuTrace trace;
   private final MmuInvalidate invalidate;
   private final Memslots memslots;
@@ -47,6 +53,7 @@ public final class KvmMmu {
   private final MmuNotifier notifier;
   private final List<VcpuMmu> vcpus = new ArrayList<>();
   private volatile long gfnDirectBits;
+  private volatile PageLevel rootLevel;
   private volatile boolean preFaultAllowed;
 
   /** {@code mmu_valid_gen}, 0 or 1: which of two generations the roots are of. slots_lock held. */
@@ -77,6 +84,7 @@ public final class KvmMmu {
     this.memory = new VmMemory(this);
     this.dirtyTracking = new DirtyTracking(this);
     this.notifier = new MmuNotifier(this);
+    this.rootLevel = params.rootLevel();
     this.preFaultAllowed = !kvm.type().hasMirroredTdp();
     module.add(this);
   }
@@ -99,6 +107,14 @@ public final class KvmMmu {
   /** Huge leafs split, by cause. */
   public Stats<SplitCause> splits() {
     return splits;
+  }
+
+  /**
+   * What no caller can bring about: bugs of KVM itself, planted to see what KVM_BUG_ON makes of
+   * them.
+   */
+  public FaultInjector plantedBugs() {
+    return plantedBugs;
   }
 
   /** The VM's memslots. */
@@ -124,6 +140,15 @@ public final class KvmMmu {
   /** The kvm module that the VM belongs to. */
   public KvmModule module() {
     return module;
+  }
+
+  /**
+   * Says how many levels the roots have: what a TD's parameters ask for ({@code
+   * kvm_mmu_get_tdp_level}). Before the first root.
+   */
+  public void setRootLevel(PageLevel level) {
+    checkState(roots.all().isEmpty(), "the VM has roots already");
+    rootLevel = level;
   }
 
   /** Says which gfn bit selects the direct root: a TD's shared bit. Before the first root. */
@@ -224,14 +249,43 @@ public final class KvmMmu {
    */
   public Errno splitCrossBoundaryLeafs(GfnRange range, LockMode mode, SplitCause cause) {
     kvm.mmuLock().assertHeld(mode);
+    Errno error =
+        splitRoots(
+            roots.valid(EnumSet.of(GfnKind.PRIVATE), 0),
+            root -> HugePageSplitter.splitCrossing(this, root, range, mode, cause));
+    return params.splitDesign().errors().returned(error);
+  }
+
+  /**
+   * Splits every leaf above a level in a range, private or shared, before anybody needs it ({@code
+   * kvm_mmu_try_split_huge_pages}). mmu_lock held in that mode, dropped and taken again meanwhile;
+   * no TLB flush is needed or done.
+   *
+   * @return ENOMEM, or what the backend returned: EOPNOTSUPP under the read lock if private leafs
+   *     can be split under the write lock only. Leafs split before stay split
+   */
+  public Errno splitHugePages(GfnRange range, PageLevel target, LockMode mode) {
+    return splitHugePages(0, range, target, mode, SplitCause.EAGER);
+  }
+
+  /** The same in an address space, counted for a cause. */
+  Errno splitHugePages(
+      int asId, GfnRange range, PageLevel target, LockMode mode, SplitCause cause) {
+    kvm.mmuLock().assertHeld(mode);
+    return splitRoots(
+        roots.valid(EnumSet.allOf(GfnKind.class), asId),
+        root -> HugePageSplitter.split(this, root, range, target, mode, cause));
+  }
+
+  private Errno splitRoots(List<MmuPage> some, Function<MmuPage, Errno> splitter) {
     Errno[] error = {Errno.OK};
     roots.forEach(
-        roots.valid(EnumSet.of(GfnKind.PRIVATE), 0),
+        some,
         root -> {
-          error[0] = HugePageSplitter.splitCrossing(this, root, range, mode, cause);
+          error[0] = splitter.apply(root);
           return !error[0].isError();
         });
-    return params.splitDesign().errors().returned(error[0]);
+    return error[0];
   }
 
   /**
@@ -398,7 +452,7 @@ public final class KvmMmu {
   }
 
   PageLevel rootLevel() {
-    return params.rootLevel();
+    return rootLevel;
   }
 
   boolean isNxHugePages() {

@@ -4,10 +4,12 @@ import dev.septum.kernel.EntryTable;
 import dev.septum.kernel.Kernel;
 import dev.septum.kvm.GfnRange;
 import dev.septum.kvm.PageLevel;
+import java.util.function.LongUnaryOperator;
 
 /**
  * Where a memslot allows no huge page of one level ({@code kvm_lpage_info}): a count of reasons and
- * two flags for each range of that level. Written under mmu_lock or slots_lock, read without.
+ * two flags for each range of that level. Read without a lock. Written under slots_lock or
+ * mmu_lock, of which the read lock is enough: each write is one exchange.
  */
 final class LpageInfo {
 
@@ -47,15 +49,11 @@ final class LpageInfo {
   }
 
   void set(long gfn, long flag) {
-    if (!has(gfn, flag)) {
-      add(gfn, flag);
-    }
+    update(gfn, reasons -> reasons | flag);
   }
 
   void clear(long gfn, long flag) {
-    if (has(gfn, flag)) {
-      add(gfn, -flag);
-    }
+    update(gfn, reasons -> reasons & ~flag);
   }
 
   private long get(long gfn) {
@@ -64,8 +62,23 @@ final class LpageInfo {
   }
 
   private void add(long gfn, long delta) {
+    update(gfn, reasons -> reasons + delta);
+  }
+
+  private void update(long gfn, LongUnaryOperator change) {
     int i = index(gfn);
-    counts[i / EntryTable.ENTRIES].addAndGet(i % EntryTable.ENTRIES, delta);
+    EntryTable table = counts[i / EntryTable.ENTRIES];
+    int entry = i % EntryTable.ENTRIES;
+    long old = table.get(entry);
+    while (change.applyAsLong(old) != old) {
+      // Two vCPUs that hold mmu_lock for read may set the same flag: added twice, GUEST_INHIBIT
+      // would become MIXED.
+      long found = table.compareAndExchange(entry, old, change.applyAsLong(old));
+      if (found == old) {
+        return;
+      }
+      old = found;
+    }
   }
 
   private int index(long gfn) {

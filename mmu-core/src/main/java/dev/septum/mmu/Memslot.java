@@ -125,7 +125,7 @@ public final class Memslot {
     return lpage(level).has(gfn, LpageInfo.GUEST_INHIBIT);
   }
 
-  /** Forbids a mapping of that level around the gfn for ever. mmu_lock held for write. */
+  /** Forbids a mapping of that level around the gfn for ever. mmu_lock held in either mode. */
   public void setGuestInhibit(long gfn, PageLevel level) {
     lpage(level).set(gfn, LpageInfo.GUEST_INHIBIT);
   }

@@ -14,6 +14,8 @@ public enum SplitCause {
   CONVERSION,
   /** Dirty logging started, or its bits were cleared. */
   DIRTY_LOG,
+  /** Smaller pages were asked for ahead of need. */
+  EAGER,
   /** A fault needed a smaller mapping. */
   FAULT;
 

@@ -21,9 +21,15 @@ public record SplitDesign(
 
   /** What a split of a mirror leaf under the write lock changes first. */
   public enum MirrorSplits {
-    /** The entry is frozen, then the backend splits; if it can't, the leaf comes back. */
+    /**
+     * The entry is frozen, then the backend splits; if it can't, the leaf comes back. A table
+     * without an external page never gets to it.
+     */
     EXTERNAL_FIRST,
-    /** The mirror shows the split before the backend is asked; its answer is ignored. */
+    /**
+     * The mirror shows the split before the backend is asked, if need be with a page that is not
+     * there; its answer is ignored.
+     */
     MIRROR_FIRST
   }
 

@@ -15,6 +15,8 @@ import dev.septum.mmu.SplitDesign.MirrorSplits;
  */
 abstract class SpteWriter {
 
+  private static final String NO_EXTERNAL_PAGE = "mirror table without an external page";
+
   protected final KvmMmu mmu;
   protected final Kvm kvm;
   protected final SpteFormat format;
@@ -110,7 +112,7 @@ abstract class SpteWriter {
       return kvm.ops().setExternalSpte(kvm, iter.gfn(), level, newSpte);
     }
     MmuPage child = mmu.childPage(newSpte);
-    if (kvm.bugOn(!child.hasExternalSpt(), "mirror table without an external page")) {
+    if (kvm.bugOn(!child.hasExternalSpt(), NO_EXTERNAL_PAGE)) {
       return Errno.EIO;
     }
     long externalSpt = child.externalSpt();
@@ -183,14 +185,21 @@ abstract class SpteWriter {
       return Errno.OK;
     }
 
-    /** As posted: the backend's answer comes too late to matter. */
+    /**
+     * As posted: the backend is called with a page or without, and its answer comes too late to
+     * matter.
+     */
     private Errno setMirrorThenExternal(TdpIter iter, long newSpte) {
       long old = iter.table().spt().getAndSet(iter.index(), newSpte);
       changed(iter, old, newSpte);
       boolean split =
           format.isPresentLeaf(old, iter.level()) && format.isPresentTable(newSpte, iter.level());
       if (!kvm.bugOn(!split, "illegal change of a mirror SPTE")) {
-        callBackend(iter, old, newSpte);
+        MmuPage child = mmu.childPage(newSpte);
+        kvm.bugOn(!child.hasExternalSpt(), NO_EXTERNAL_PAGE);
+        kvm.ops()
+            .splitExternalSpte(
+                kvm, iter.gfn(), iter.level(), old, child.externalSpt(), LockMode.EXCLUSIVE);
       }
       return Errno.OK;
     }

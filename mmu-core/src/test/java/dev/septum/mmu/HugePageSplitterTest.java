@@ -283,27 +283,101 @@ class HugePageSplitterTest {
       assertThat(counter(MmuCounter.SPLIT_RETRIES)).isZero();
     }
 
-    @ParameterizedTest
-    @EnumSource(LockMode.class)
-    void split_entryFrozenBetweenReadAndExchange_isJudgedAgainAndSkipped(LockMode mode) {
-      long huge = vm.spte(vm.mirrorRoot(), 0x200, HUGE);
+    /** Another thread freezes the entry of the leaf at 0x200, after the walk has read it. */
+    private MmuPage freezeAfterTheRead() {
       MmuPage table = vm.at(vm.mirrorRoot(), 0x200, HUGE, LockMode.SHARED, TdpIter::table);
       doAnswer(
               call -> {
                 table.spt().set(1, SpteFormat.FROZEN);
                 return false;
               })
+          .doReturn(false)
           .when(vm.ops)
           .needTopupExternalPerVmSplitCache(any(), any());
       vm.events.clear();
+      return table;
+    }
 
-      assertThat(split(0x201, 0x202, mode)).isEqualTo(Errno.OK);
+    @Test
+    void underTheWriteLock_anEntryFrozenBetweenReadAndExchange_isJudgedAgainAndSkipped() {
+      long huge = vm.spte(vm.mirrorRoot(), 0x200, HUGE);
+      MmuPage table = freezeAfterTheRead();
+
+      assertThat(split(0x201, 0x202, LockMode.EXCLUSIVE)).isEqualTo(Errno.OK);
 
       assertThat(table.spt().get(1)).isEqualTo(SpteFormat.FROZEN);
       assertThat(counter(MmuCounter.SPLIT_RETRIES)).isEqualTo(1);
       assertThat(vm.takeEvents().get(1))
           .isEqualTo("kvm_mmu_split_huge_page: gfn 200 spte %x level 2 errno -16".formatted(huge));
       table.spt().set(1, huge);
+    }
+
+    @Test
+    void underTheReadLock_anEntryFrozenBetweenReadAndExchange_isWaitedForAndSplit() {
+      long huge = vm.spte(vm.mirrorRoot(), 0x200, HUGE);
+      MmuPage table = freezeAfterTheRead();
+      // The allocation drops the lock first; the next drop is the wait, in which the other gives
+      // up.
+      vm.hooks.onMmuUnlock(() -> vm.hooks.onMmuUnlock(() -> table.spt().set(1, huge)));
+
+      assertThat(split(0x201, 0x202, LockMode.SHARED)).isEqualTo(Errno.OK);
+
+      assertThat(vm.leafCounts()).containsExactly(512L, 2L, 0L);
+      assertThat(counter(MmuCounter.LOCK_DROPS_ALLOC)).isEqualTo(1);
+      // One for the exchange that found it frozen, one for the wait.
+      assertThat(counter(MmuCounter.SPLIT_RETRIES)).isEqualTo(2);
+    }
+
+    @Test
+    void underTheReadLock_aFrozenLeafThatBecomesATable_isWaitedForAndLeftAlone() {
+      MmuPage table = freezeAfterTheRead();
+      long huge = vm.spte(vm.mirrorRoot(), 0x200, HUGE);
+      vm.hooks.onMmuUnlock(
+          () ->
+              vm.hooks.onMmuUnlock(
+                  () -> {
+                    table.spt().set(1, huge);
+                    assertThat(split(0x201, 0x202, LockMode.SHARED)).isEqualTo(Errno.OK);
+                  }));
+
+      assertThat(split(0x210, 0x211, LockMode.SHARED)).isEqualTo(Errno.OK);
+
+      assertThat(vm.leafCounts()).containsExactly(512L, 2L, 0L);
+      assertThat(counter(MmuCounter.MIRROR_SPLITS)).isEqualTo(1);
+    }
+
+    @ParameterizedTest
+    @EnumSource(LockMode.class)
+    void splitHugePages_splitsPrivateLeafsToTheLevelAskedFor(LockMode mode) {
+      assertThat(eager(0x200, 0x600, HUGE, mode)).isEqualTo(Errno.OK);
+      assertThat(vm.leafCounts()).containsExactly(0L, 3L, 0L);
+
+      assertThat(eager(0x200, 0x600, SMALL, mode)).isEqualTo(Errno.OK);
+
+      assertThat(vm.leafCounts()).containsExactly(1024L, 1L, 0L);
+      assertThat(vm.mmu.splits().get(SplitCause.EAGER)).isEqualTo(2);
+      assertThat(vm.view.mirrorLeafs().get(0).level()).isEqualTo(HUGE);
+    }
+
+    @Test
+    void splitHugePages_stopsAtTheFirstError_andLeavesWhatIsSplit() {
+      doAnswer(call -> call.callRealMethod())
+          .doReturn(Errno.EBUSY)
+          .when(vm.ops)
+          .splitExternalSpte(any(), anyLong(), any(), anyLong(), anyLong(), any());
+
+      assertThat(eager(0, 0x600, SMALL, LockMode.SHARED)).isEqualTo(Errno.EBUSY);
+
+      assertThat(vm.leafCounts()).containsExactly(512L, 2L, 0L);
+    }
+
+    private Errno eager(long start, long end, PageLevel target, LockMode mode) {
+      vm.mmuLock().lock(mode);
+      try {
+        return vm.mmu.splitHugePages(new GfnRange(start, end), target, mode);
+      } finally {
+        vm.mmuLock().unlock(mode);
+      }
     }
 
     private Errno split(long start, long end, LockMode mode) {

@@ -79,6 +79,33 @@ class LpageInfoTest {
     assertThat(LpageInfo.GUEST_INHIBIT).isEqualTo(0x40000000L);
   }
 
+  /** Two vCPUs hold mmu_lock for read: each has seen that the flag is not set. */
+  @Test
+  void theSameFlagSetTwiceAtOnce_isSetOnceAndBecomesNoOther() {
+    TestKernel hooks = new TestKernel();
+    LpageInfo info = new LpageInfo(hooks, PageLevel.LEVEL_2M, new GfnRange(0x201, 0x800), true);
+    hooks.onExchange(() -> info.set(0x210, LpageInfo.GUEST_INHIBIT));
+
+    info.set(0x210, LpageInfo.GUEST_INHIBIT);
+
+    assertThat(info.has(0x210, LpageInfo.GUEST_INHIBIT)).isTrue();
+    assertThat(info.has(0x210, LpageInfo.MIXED)).isFalse();
+    assertThat(info.has(0x210, 1)).isTrue();
+  }
+
+  @Test
+  void anotherFlagClearedMeanwhile_staysCleared() {
+    TestKernel hooks = new TestKernel();
+    LpageInfo info = new LpageInfo(hooks, PageLevel.LEVEL_2M, new GfnRange(0x200, 0x800), true);
+    info.set(0x210, LpageInfo.MIXED);
+    hooks.onExchange(() -> info.clear(0x210, LpageInfo.MIXED));
+
+    info.set(0x210, LpageInfo.GUEST_INHIBIT);
+
+    assertThat(info.has(0x210, LpageInfo.GUEST_INHIBIT)).isTrue();
+    assertThat(info.has(0x210, LpageInfo.MIXED)).isFalse();
+  }
+
   @Test
   void level1G_countsFromTheSlotsFirstGigabyte() {
     GfnRange slot = new GfnRange(0x40000, 0xc0001);

@@ -6,10 +6,12 @@ import static org.mockito.ArgumentMatchers.anyLong;
 import static org.mockito.ArgumentMatchers.eq;
 import static org.mockito.Mockito.doAnswer;
 import static org.mockito.Mockito.doReturn;
+import static org.mockito.Mockito.never;
 import static org.mockito.Mockito.times;
 import static org.mockito.Mockito.verify;
 
 import dev.septum.kernel.LockMode;
+import dev.septum.kernel.PageAllocator;
 import dev.septum.kernel.PageOwner;
 import dev.septum.kvm.Errno;
 import dev.septum.kvm.GfnRange;
@@ -117,6 +119,35 @@ class SplitDesignTest {
 
     assertThat(split(vm, LockMode.SHARED)).isEqualTo(Errno.EOPNOTSUPP);
 
+    assertThat(vm.state()).isEqualTo(before);
+    vm.assertSoundAndDestroy();
+  }
+
+  @Test
+  void mirrorFirst_aTableWithoutItsPage_bugsTheVm_andGetsToTheBackend() {
+    TestVm vm = tdWithTwoLeafs(SplitDesign.POSTED_V3);
+    refuseSplits(vm, Errno.EIO);
+    vm.mmu.plantedBugs().failNext(KvmMmu.LOST_EXTERNAL_SPT, 1);
+
+    assertThat(split(vm, LockMode.EXCLUSIVE)).isEqualTo(Errno.OK);
+
+    vm.assertBugged("mirror table without an external page");
+    verify(vm.ops)
+        .splitExternalSpte(eq(vm), eq(GFN), eq(HUGE), anyLong(), eq(PageAllocator.NO_PAGE), any());
+    assertThat(vm.leafCounts()).containsExactly(512L, 1L, 0L);
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void externalFirst_aTableWithoutItsPage_bugsTheVm_andNeverGetsToTheBackend(LockMode mode) {
+    TestVm vm = tdWithTwoLeafs(SplitDesign.SOUND);
+    TestVm.State before = vm.state();
+    vm.mmu.plantedBugs().failNext(KvmMmu.LOST_EXTERNAL_SPT, 1);
+
+    assertThat(split(vm, mode)).isEqualTo(Errno.EIO);
+
+    vm.assertBugged("mirror table without an external page");
+    verify(vm.ops, never()).splitExternalSpte(any(), anyLong(), any(), anyLong(), anyLong(), any());
     assertThat(vm.state()).isEqualTo(before);
     vm.assertSoundAndDestroy();
   }

@@ -23,16 +23,18 @@ final class EptViolations {
   private final VcpuTdx vcpu;
   private final KvmTdx kvm;
   private final KvmMmu mmu;
+  private final LockMode acceptLock;
 
   EptViolations(VcpuTdx vcpu) {
     this.vcpu = vcpu;
     this.kvm = vcpu.td();
     this.mmu = kvm.mmu();
+    this.acceptLock = kvm.design().acceptLock().on(kvm.tdxHost());
   }
 
   /** Null if the guest can go on. */
   @Nullable RunExit handle(long gpa, long qualification, long extendedQualification) {
-    return (gpa & KvmTdx.SHARED_BIT) == 0
+    return (gpa & kvm.sharedBit()) == 0
         ? handlePrivate(gpa, qualification, extendedQualification)
         : handleShared(gpa, qualification);
   }
@@ -47,8 +49,7 @@ final class EptViolations {
     if (type == TYPE_ACCEPT) {
       kvm.counters().increment(TdxCounter.ACCEPT_EPT_VIOLATIONS);
       Errno error = honorAcceptLevel(gpa >>> 12, PageLevel.of((int) (extended >>> 32 & 7) + 1));
-      if (error == Errno.ONE) {
-        // As posted: 1 lets the guest go on, into the same violation.
+      if (resumesIntoTheSameAccept(error)) {
         return null;
       }
       if (error.isError()) {
@@ -57,6 +58,14 @@ final class EptViolations {
     }
     mmu.traceFault(vcpu, 0, gpa, QUALIFICATION_WRITE);
     return resolve(gpa, KvmMmu.privateWriteError());
+  }
+
+  /**
+   * As posted, after a 1. Otherwise if the module was busy under the read lock, where no vCPU can
+   * be kicked: a vCPU that kept it busy has to let the host go first before it can do so again.
+   */
+  private boolean resumesIntoTheSameAccept(Errno error) {
+    return error == Errno.ONE || (error == Errno.EBUSY && acceptLock == LockMode.SHARED);
   }
 
   private @Nullable RunExit handleShared(long gpa, long qualification) {
@@ -103,7 +112,11 @@ final class EptViolations {
   /**
    * Makes an ACCEPT possible at the level that the guest asked for ({@code
    * tdx_honor_guest_accept_level}): the leaf around it is split, and no larger one mapped ever
-   * again.
+   * again. Takes mmu_lock as the design says, and drops it meanwhile.
+   *
+   * <p>Under the read lock a fault of another vCPU may map a leaf after the split found none and
+   * before the flags are set, or while the lock was dropped. The fault that follows this meets that
+   * leaf and splits it: the flags keep it from being joined again, and nothing relies on more.
    */
   private Errno honorAcceptLevel(long gfn, PageLevel level) {
     Memslot slot = mmu.memslots().find(gfn);
@@ -114,12 +127,12 @@ final class EptViolations {
     if (slot.hasGuestInhibit(gfn, level.above())) {
       return Errno.OK;
     }
-    kvm.mmuLock().lock(LockMode.EXCLUSIVE);
+    kvm.mmuLock().lock(acceptLock);
     try {
       Errno error =
           mmu.splitCrossBoundaryLeafs(
               GfnRange.ofPages(level.alignDown(gfn), level.pages()),
-              LockMode.EXCLUSIVE,
+              acceptLock,
               SplitCause.GUEST_ACCEPT);
       if (error.isError()) {
         return error;
@@ -129,7 +142,7 @@ final class EptViolations {
       slot.setGuestInhibit(gfn, level.above());
       return Errno.OK;
     } finally {
-      kvm.mmuLock().unlock(LockMode.EXCLUSIVE);
+      kvm.mmuLock().unlock(acceptLock);
     }
   }
 }

@@ -16,8 +16,11 @@ import java.util.List;
 /** A TD as KVM has it ({@code struct kvm_tdx}). */
 public final class KvmTdx extends Kvm {
 
-  /** GPA bit 47 selects shared memory, in a TD with 48-bit GPAs. */
+  /** GPA bit 47 selects shared memory, in a TD with 48-bit GPAs ({@code TDX_SHARED_BIT_PWL_4}). */
   public static final long SHARED_BIT = 1L << 47;
+
+  /** GPA bit 51 does so in a TD with 52-bit GPAs ({@code TDX_SHARED_BIT_PWL_5}). */
+  public static final long SHARED_BIT_PWL_5 = 1L << 51;
 
   /** The longest range that one MapGPA exit asks user space to convert, as KVM has it: 2 MiB. */
   public static final long MAP_GPA_MAX_LEN = 2L << 20;
@@ -83,6 +86,11 @@ public final class KvmTdx extends Kvm {
   /** Pages in the VM's split cache. Takes no lock. */
   public int splitCacheCount() {
     return splitCache.count();
+  }
+
+  /** The GPA bit that selects shared memory in this TD; 0 before KVM_TDX_INIT_VM. */
+  public long sharedBit() {
+    return mmu.gfnDirectBits() << 12;
   }
 
   /** How far the TD has come. */

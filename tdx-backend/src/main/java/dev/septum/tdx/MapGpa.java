@@ -11,8 +11,6 @@ import org.jspecify.annotations.Nullable;
  */
 final class MapGpa {
 
-  private static final long GPA_LIMIT = KvmTdx.SHARED_BIT;
-
   private final VcpuTdx vcpu;
   private boolean pending;
   private boolean toPrivate;
@@ -30,11 +28,12 @@ final class MapGpa {
 
   /** A new call: the first piece for user space, or null if it was answered at once. */
   @Nullable RunExit start(SeamRegs regs) {
-    long gpa = regs.r12 & ~KvmTdx.SHARED_BIT;
+    long sharedBit = vcpu.td().sharedBit();
+    long gpa = regs.r12 & ~sharedBit;
     long size = regs.r13;
-    toPrivate = (regs.r12 & KvmTdx.SHARED_BIT) == 0;
+    toPrivate = (regs.r12 & sharedBit) == 0;
     vcpu.td().counters().increment(TdxCounter.MAP_GPA_CALLS);
-    if (gpa + size <= gpa || gpa < 0 || gpa + size > GPA_LIMIT) {
+    if (gpa + size <= gpa || gpa < 0 || gpa + size > sharedBit) {
       regs.r10 = Vmcalls.INVALID_OPERAND;
       return null;
     }
@@ -58,7 +57,7 @@ final class MapGpa {
     if (lastResult != 0) {
       pending = false;
       regs.r10 = Vmcalls.INVALID_OPERAND;
-      regs.r11 = next | (toPrivate ? 0 : KvmTdx.SHARED_BIT);
+      regs.r11 = next | (toPrivate ? 0 : vcpu.td().sharedBit());
       return null;
     }
     next = Math.min(end, next + vcpu.td().mapGpaMaxLen());

@@ -5,6 +5,7 @@ import dev.septum.kernel.PageAllocator;
 import dev.septum.kernel.PageOwner;
 import dev.septum.kvm.Errno;
 import dev.septum.kvm.GfnRange;
+import dev.septum.kvm.PageLevel;
 import dev.septum.tdx.module.SeamRegs;
 import dev.septum.tdx.module.TdParams;
 import dev.septum.tdx.module.TdxStatus;
@@ -36,9 +37,17 @@ public final class TdxCommands {
     this.seamcalls = tdxHost.seamcalls();
   }
 
-  /** Creates the TD in the module ({@code KVM_TDX_INIT_VM}). */
+  /**
+   * Creates the TD in the module ({@code KVM_TDX_INIT_VM}).
+   *
+   * @return EINVAL if the TD has been created, or wants 52-bit GPAs where there are none; EBUSY
+   *     without a free HKID; ENOMEM; EIO if the module refuses
+   */
   public Errno initVm(TdParams params) {
     if (kvm.state() != TdState.UNINITIALIZED || kvm.tdr() != PageAllocator.NO_PAGE) {
+      return Errno.EINVAL;
+    }
+    if (params.gpaw() && !tdxHost.supportsFiveLevels()) {
       return Errno.EINVAL;
     }
     int hkid = tdxHost.allocHkid();
@@ -66,10 +75,16 @@ public final class TdxCommands {
       error = mngInit(params);
     }
     if (!error.isError()) {
-      kvm.mmu().setGfnDirectBits(KvmTdx.SHARED_BIT >>> 12);
+      setGpaWidth(params.gpaw());
       kvm.setState(TdState.INITIALIZED);
     }
     return error;
+  }
+
+  /** Five levels only where a GPA needs them: the roots have as many as the Secure EPT. */
+  private void setGpaWidth(boolean wide) {
+    kvm.mmu().setRootLevel(wide ? PageLevel.LEVEL_256T : PageLevel.LEVEL_512G);
+    kvm.mmu().setGfnDirectBits((wide ? KvmTdx.SHARED_BIT_PWL_5 : KvmTdx.SHARED_BIT) >>> 12);
   }
 
   private Errno mngInit(TdParams params) {

@@ -86,6 +86,11 @@ public final class TdxHost {
     return module.config().nonBlockingResize();
   }
 
+  /** Whether a TD may have 52-bit GPAs: a 5-level EPT, and a MAXPA above 48. */
+  public boolean supportsFiveLevels() {
+    return module.config().fiveLevel();
+  }
+
   int nextVmId() {
     return (int) vmCount.addAndGet(1);
   }

@@ -106,7 +106,7 @@ final class VcpuRun implements LogicalProcessor {
   @Override
   public boolean isSharedMapped(long gpaWithoutSharedBit, AccessKind kind) {
     return kvm.mmu()
-        .isAccessible(vcpu.mmu(), gpaWithoutSharedBit | KvmTdx.SHARED_BIT, errorCode(kind));
+        .isAccessible(vcpu.mmu(), gpaWithoutSharedBit | kvm.sharedBit(), errorCode(kind));
   }
 
   static long errorCode(AccessKind kind) {

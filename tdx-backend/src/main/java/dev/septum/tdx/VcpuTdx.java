@@ -22,7 +22,7 @@ public final class VcpuTdx extends Vcpu {
   VcpuTdx(KvmTdx kvm, int id) {
     super(kvm, id);
     this.kvm = kvm;
-    this.faultCache = new FaultCache(kvm.tdxHost());
+    this.faultCache = kvm.design().faultCaches().of(kvm.tdxHost());
     this.mmu = kvm.mmu().addVcpu(this);
     this.run = new VcpuRun(this);
   }
@@ -68,12 +68,12 @@ public final class VcpuTdx extends Vcpu {
     run.completeMapGpa(result);
   }
 
-  /** Pages for new S-EPT pages that wait in the vCPU's cache. */
+  /** Pages that wait in the vCPU's cache for new S-EPT pages only. */
   public int cachedSeptPages() {
     return faultCache.septPages();
   }
 
-  /** PAMT pages that wait in the vCPU's cache. */
+  /** Pages that wait in the vCPU's cache for the PAMT, or for either if it is mixed. */
   public int cachedPamtPages() {
     return faultCache.pamtPages().count();
   }

@@ -199,6 +199,15 @@ final class LeafSplitterTest extends TdTestCase {
   }
 
   @Test
+  void aheadOfNeed_underTheReadLock_isNotSupportedEither() {
+    WholeState before = state(kvm);
+    assertThat(splitAhead(kvm, GFN, 512, LockMode.SHARED)).isEqualTo(Errno.EOPNOTSUPP);
+    assertThat(state(kvm)).isEqualTo(before);
+    assertThat(splitAhead(kvm, GFN, 512, LockMode.EXCLUSIVE)).isEqualTo(Errno.OK);
+    assertIsSplit();
+  }
+
+  @Test
   void ofAnotherLevelThan2M_bugsTheVm() {
     MappedLeaf leaf = mirrorLeaf(kvm, GFN);
     long page = host.pages().allocPage(PageOwner.EXTERNAL_PAGE_TABLE, Gfp.KERNEL);

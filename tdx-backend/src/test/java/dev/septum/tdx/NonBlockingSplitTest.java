@@ -9,6 +9,7 @@ import dev.septum.kernel.Placement;
 import dev.septum.kvm.Errno;
 import dev.septum.kvm.PageLevel;
 import dev.septum.mmu.MmuCounter;
+import dev.septum.mmu.SplitCause;
 import dev.septum.tdx.module.SeamcallLeaf;
 import dev.septum.tdx.module.TdxModuleConfig;
 import dev.septum.tdx.module.TdxStatus;
@@ -103,6 +104,21 @@ final class NonBlockingSplitTest extends TdTestCase {
     assertThat(kvm.mmu().counters().get(MmuCounter.SPLIT_RETRIES)).isEqualTo(1);
     assertThat(mirrorLeaf(kvm, GFN).level()).isEqualTo(PageLevel.LEVEL_4K);
     assertThat(kvm.isBugged()).isFalse();
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void leafsSplitAheadOfNeed_needNoWriteLock(LockMode mode) {
+    accept2M(vmm, 0x400, 2);
+    long writes = kernel.rwLocksTaken(LockMode.EXCLUSIVE);
+
+    assertThat(splitAhead(kvm, GFN, 0x400, mode)).isEqualTo(Errno.OK);
+    assertThat(mirrorLeaf(kvm, 0x5ff).level()).isEqualTo(PageLevel.LEVEL_4K);
+    assertThat(mirrorLeaf(kvm, 0x600).level()).isEqualTo(PageLevel.LEVEL_2M);
+    assertThat(kvm.mmu().splits().get(SplitCause.EAGER)).isEqualTo(2);
+    if (mode == LockMode.SHARED) {
+      assertThat(kernel.rwLocksTaken(LockMode.EXCLUSIVE)).isEqualTo(writes);
+    }
   }
 
   @ParameterizedTest

@@ -1,5 +1,7 @@
 package dev.septum.tdx;
 
+import dev.septum.kernel.EntryTable;
+import dev.septum.kernel.ForwardingEntryTable;
 import dev.septum.kernel.ForwardingKernel;
 import dev.septum.kernel.ForwardingRwLock;
 import dev.septum.kernel.ForwardingSpinLock;
@@ -16,7 +18,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A host kernel that counts how often a lock of each class is taken, keeps the spin locks it made,
- * and runs what a test wants to happen right before one is waited for.
+ * and runs what a test wants to happen right before one is waited for, or a table changes.
  */
 final class SpyKernel extends ForwardingKernel {
 
@@ -24,6 +26,9 @@ final class SpyKernel extends ForwardingKernel {
   private final Map<LockMode, Long> rwLocksTaken = new ConcurrentHashMap<>();
   private final Map<LockClass, Runnable> beforeNext = new ConcurrentHashMap<>();
   private final Map<LockClass, List<SpinLock>> spinLocks = new ConcurrentHashMap<>();
+
+  private volatile @Nullable Runnable beforeNextTable;
+  private volatile @Nullable Runnable beforeNextExchange;
 
   SpyKernel() {
     super(Kernel.host());
@@ -47,6 +52,40 @@ final class SpyKernel extends ForwardingKernel {
   /** The spin locks of a class, in the order in which they were made. */
   List<SpinLock> spinLocks(LockClass lockClass) {
     return spinLocks.getOrDefault(lockClass, List.of());
+  }
+
+  /** Runs {@code body} once, on the thread that makes a table next with mmu_lock held. */
+  void beforeNextTable(Runnable body) {
+    beforeNextTable = body;
+  }
+
+  /** Runs {@code body} once, on the thread that exchanges an entry next with mmu_lock held. */
+  void beforeNextExchange(Runnable body) {
+    beforeNextExchange = body;
+  }
+
+  private boolean holdsMmuLock() {
+    return locks().held().contains(LockClass.MMU_LOCK);
+  }
+
+  @Override
+  public EntryTable entryTable(long base, long stride) {
+    Runnable body = beforeNextTable;
+    if (body != null && holdsMmuLock()) {
+      beforeNextTable = null;
+      body.run();
+    }
+    return new ForwardingEntryTable(super.entryTable(base, stride)) {
+      @Override
+      public long compareAndExchange(int index, long expected, long value) {
+        Runnable before = beforeNextExchange;
+        if (before != null && holdsMmuLock()) {
+          beforeNextExchange = null;
+          before.run();
+        }
+        return super.compareAndExchange(index, expected, value);
+      }
+    };
   }
 
   private void about(LockClass lockClass) {

@@ -208,6 +208,16 @@ abstract class TdTestCase {
     }
   }
 
+  /** Splits all 2M leafs of some frames ahead of need. */
+  static Errno splitAhead(KvmTdx kvm, long gfn, long frames, LockMode mode) {
+    kvm.mmuLock().lock(mode);
+    try {
+      return kvm.mmu().splitHugePages(GfnRange.ofPages(gfn, frames), PageLevel.LEVEL_4K, mode);
+    } finally {
+      kvm.mmuLock().unlock(mode);
+    }
+  }
+
   /** The lock of the split cache of the TD that was made last. */
   final SpinLock splitCacheLock() {
     List<SpinLock> locks = kernel.spinLocks(LockClass.PREALLOC_SPLIT_CACHE_LOCK);

@@ -99,6 +99,13 @@ final class TdxCommandsTest extends TdTestCase {
   }
 
   @Test
+  void initVm_with52BitGpas_movesTheSharedBitTo51() {
+    assertThat(commands.initVm(TdParams.defaults().withGpaw(true))).isEqualTo(Errno.OK);
+    assertThat(kvm.mmu().gfnDirectBits()).isEqualTo(1L << 39);
+    assertThat(kvm.sharedBit()).isEqualTo(KvmTdx.SHARED_BIT_PWL_5);
+  }
+
+  @Test
   void initVcpu_takesSixControlPages() {
     assertThat(init()).isEqualTo(Errno.OK);
     assertThat(commands.initVcpu(commands.createVcpu())).isEqualTo(Errno.OK);

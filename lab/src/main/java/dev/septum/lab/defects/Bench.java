@@ -2,6 +2,7 @@ package dev.septum.lab.defects;
 
 import com.google.common.collect.ImmutableList;
 import dev.septum.dpamt.Dpamt;
+import dev.septum.kernel.LockMode;
 import dev.septum.kernel.PageAllocator;
 import dev.septum.kernel.PageOwner;
 import dev.septum.kernel.Placement;
@@ -12,6 +13,7 @@ import dev.septum.kvm.PageLevel;
 import dev.septum.kvm.TraceSink;
 import dev.septum.mmu.MappedLeaf;
 import dev.septum.mmu.MmuView;
+import dev.septum.mmu.SplitCause;
 import dev.septum.tdx.KvmTdx;
 import dev.septum.tdx.TdxDesign;
 import dev.septum.tdx.TdxHost;
@@ -26,6 +28,7 @@ import dev.septum.tdx.module.TdxStatus;
 import dev.septum.tdx.vmm.TdLayout;
 import dev.septum.tdx.vmm.Vmm;
 import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /** A host with one TD, the steps that demonstrations share, and what can be seen there. */
 final class Bench {
@@ -47,6 +50,7 @@ final class Bench {
   private final TdxHost tdx;
   private final Vmm vmm;
   private final Protocol protocol;
+  private @Nullable String plantedBug;
 
   Bench(TdxDesign design, long bytes, Placement placement, Protocol protocol) {
     this.protocol = protocol;
@@ -111,6 +115,26 @@ final class Bench {
   void refuse(SeamcallLeaf leaf, long status) {
     protocol.step("inject: the next %s returns %s", leaf, TdxStatus.describe(status));
     tdx.module().injector().failNext(leaf, 1, status);
+  }
+
+  /** KVM makes a mistake of its own next, and has to say so. */
+  void plantBug(String place, String bugOn) {
+    protocol.step("plant: the next %s, which KVM_BUG_ON(%s) is there for", place, bugOn);
+    kvm().mmu().plantedBugs().failNext(place, 1);
+    plantedBug = bugOn;
+  }
+
+  /** A thread of user space splits the leafs that stick out of some frames. */
+  void split(long start, long end) {
+    protocol.step("a thread splits the leafs that stick out of gfns [0x%x, 0x%x)", start, end);
+    kvm().mmuLock().lock(LockMode.EXCLUSIVE);
+    Errno error =
+        kvm()
+            .mmu()
+            .splitCrossBoundaryLeafs(
+                new GfnRange(start, end), LockMode.EXCLUSIVE, SplitCause.MEMORY_ATTRIBUTES);
+    kvm().mmuLock().unlock(LockMode.EXCLUSIVE);
+    protocol.observed("the split returns %s", text(error));
   }
 
   /** User space makes frames shared. */
@@ -195,7 +219,7 @@ final class Bench {
   void finish() {
     tdx.module().injector().clear();
     pages().faults().clear();
-    FinalReport.of(tdx, vmm).forEach(protocol::report);
+    FinalReport.of(tdx, vmm, plantedBug).forEach(protocol::report);
   }
 
   /** The report of the TD's first broken invariant. */

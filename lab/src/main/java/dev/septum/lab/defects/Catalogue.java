@@ -65,13 +65,13 @@ public final class Catalogue {
               "Dynamic PAMT v4 08/16 and 12/16, tdx_pamt_get(); read in the patches",
               "Two pages leave the cache for nothing, and the next split has to top up.",
               new LostRaceBurnsPair()),
-          Defect.listed(
+          Defect.shown(
               "D8",
               "A split without an external page goes on after KVM_BUG_ON",
               "huge pages v3 07/24, the split of a mirror SPTE; read in the patch",
-              "The backend gets a null page and dereferences it.",
-              "no caller can be without the page: a mirror table whose external page cannot be"
-                  + " allocated is not made at all"),
+              "The backend blocks the leaf, and then dereferences a null page. No caller is without"
+                  + " the page, so that it takes another bug, here a planted one.",
+              new SplitWithoutPage()),
           Defect.shown(
               "D9",
               "A split under the read lock is refused for ever",
@@ -79,12 +79,13 @@ public final class Catalogue {
               "A fault that meets a huge mirror leaf gets RET_PF_RETRY each time: the vCPU loops,"
                   + " and user space is never told.",
               new SharedSplitLoops()),
-          Defect.listed(
+          Defect.shown(
               "D10",
               "The unlocked count of the cache can be read too low",
               "huge pages v3 20/24, tdx_need_topup_vm_split_cache(); read in the patch",
-              "One drop of mmu_lock for a topup that finds the cache full. Harmless.",
-              "the sound design reads the count the same way, since nothing is gained by a lock"),
+              "One drop of mmu_lock for a topup that finds the cache full. Harmless, and the sound"
+                  + " design counts the same way, since nothing is gained by a lock.",
+              new CountReadTooLow()),
           Defect.listed(
               "D11",
               "The refcounts of the last range are not freed",

@@ -18,7 +18,7 @@ public final class DefectRuns {
         defects.stream().map(DefectRun::of).collect(ImmutableList.toImmutableList()));
   }
 
-  /** Whether each defect shows on the posted design and on that one only. */
+  /** Whether each defect shows on the posted design only, or is harmless on both if it is to be. */
   public boolean areAsExpected() {
     return runs.stream().allMatch(DefectRun::isAsExpected);
   }

@@ -27,19 +27,24 @@ public final class DefectText {
     text.line("# Known defects");
     text.line(
         "%nOf the TDX huge page series v3 on Dynamic PAMT v4, and of RFC v5, as posted. The backend"
-            + " `tdx-v3` has%nthose of v3 and v4, the backend `tdx` has none. This file is written"
+            + " `tdx-v3` has%nthose of v3 and v4, the backend `tdx` has none that does harm. This file is written"
             + " by `septum defects --markdown`.");
     for (Defect defect : defects) {
       text.line("%n## %s. %s", defect.id(), defect.title());
       text.line("%n- Source: %s.", defect.source());
       text.line("- Consequence: %s", defect.consequence());
-      text.line(
-          "- Shown by: %s",
-          defect.isShown()
-              ? "`septum defects run " + defect.id() + "`"
-              : "nothing; " + defect.whyNotShown() + ".");
+      text.line("- Shown by: %s", shownBy(defect));
     }
     return text.out.toString();
+  }
+
+  private static String shownBy(Defect defect) {
+    Demonstration demonstration = defect.demonstration();
+    if (demonstration == null) {
+      return "nothing; " + defect.whyNotShown() + ".";
+    }
+    String command = "`septum defects run " + defect.id() + "`";
+    return demonstration.isHarmless() ? command + ", alike on both and harmless" : command;
   }
 
   /** Runs, each on the posted design first. */
@@ -51,14 +56,26 @@ public final class DefectText {
       text.designRun(run.sound());
       text.line("");
     }
+    List<DefectRun> harmful = runs.stream().filter(run -> !run.harmless()).toList();
+    List<DefectRun> harmless = runs.stream().filter(DefectRun::harmless).toList();
+    if (!harmful.isEmpty()) {
+      text.summary(harmful, "show on tdx-v3 and not on tdx");
+    }
+    if (!harmless.isEmpty()) {
+      text.summary(harmless, "are the same on both, and harmless");
+    }
+    return text.out.toString();
+  }
+
+  private void summary(List<DefectRun> runs, String claim) {
     List<String> unexpected =
         runs.stream().filter(run -> !run.isAsExpected()).map(DefectRun::id).toList();
-    text.line(
-        "%d of %d defects show on tdx-v3 and not on tdx%s",
+    line(
+        "%d of %d defects %s%s",
         runs.size() - unexpected.size(),
         runs.size(),
+        claim,
         unexpected.isEmpty() ? "" : "; not so: " + String.join(", ", unexpected));
-    return text.out.toString();
   }
 
   private void designRun(DesignRun run) {

@@ -10,6 +10,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
 
 /** What the checkers find after a demonstration, while the TD lives and after its destruction. */
 final class FinalReport {
@@ -21,11 +22,18 @@ final class FinalReport {
 
   private FinalReport() {}
 
-  /** One sentence for each kind of finding; destroys the TD. */
-  static List<String> of(TdxHost host, Vmm vmm) {
+  /**
+   * One sentence for each kind of finding; destroys the TD.
+   *
+   * @param plantedBug the KVM_BUG_ON that a planted bug must run into, or null; not a finding then
+   */
+  static List<String> of(TdxHost host, Vmm vmm, @Nullable String plantedBug) {
     ImmutableList.Builder<String> report = ImmutableList.builder();
     Splat splat = vmm.kvm().splat();
-    if (splat != null) {
+    String bug = splat == null ? null : splat.expression();
+    if (plantedBug != null && !plantedBug.equals(bug)) {
+      report.add("no KVM_BUG_ON(%s)".formatted(plantedBug));
+    } else if (splat != null && plantedBug == null) {
       report.add("VM %d is bugged: %s".formatted(splat.vmId(), splat.expression()));
     }
     report.addAll(

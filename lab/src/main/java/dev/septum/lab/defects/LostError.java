@@ -46,12 +46,15 @@ final class LostError implements Demonstration {
   }
 
   private static void accept(Laboratory lab, Bench bench) {
+    lab.protocol().step("the guest touches gfn 0x%x, the host maps a 2M leaf", GFN + 1);
     lab.protocol().step("inject: no page for pamt_cache can be allocated from now on");
-    lab.protocol().step("the guest touches gfn 0x%x and accepts it at 4K", GFN + 1);
+    lab.protocol().step("the guest accepts gfn 0x%x at 4K", GFN + 1);
     AcceptMemory accept =
         new AcceptMemory((GFN + 1) << 12, (GFN + 2) << 12, AcceptMemory.Order.TOUCH_FIRST);
-    bench.pages().faults().failAlways(PageOwner.PAMT_CACHE.tag());
-    boolean ended = bench.run(accept);
+    boolean ended =
+        bench.run(
+            new Interrupted(
+                accept, () -> bench.pages().faults().failAlways(PageOwner.PAMT_CACHE.tag())));
     lab.protocol()
         .partedIf(
             !ended, "the guest is resumed into the same violation, and user space never told");

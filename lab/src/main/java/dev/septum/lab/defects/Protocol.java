@@ -16,6 +16,8 @@ final class Protocol {
     STEP,
     /** Something was seen. */
     OBSERVED,
+    /** Something was done for nothing. */
+    HARMLESS,
     /** From here on reality and bookkeeping differ. */
     PARTED,
     /** An invariant that does not hold at the end. */
@@ -51,6 +53,14 @@ final class Protocol {
     }
   }
 
+  /** Notes that something was done for nothing, if it was. */
+  @FormatMethod
+  void harmlessIf(boolean harmless, String format, Object... arguments) {
+    if (harmless) {
+      lines.add(new Line(Kind.HARMLESS, format.formatted(arguments)));
+    }
+  }
+
   void report(String text) {
     lines.add(new Line(Kind.REPORT, text));
   }
@@ -60,8 +70,13 @@ final class Protocol {
   }
 
   Verdict verdict() {
-    boolean found =
-        lines.stream().anyMatch(line -> line.kind() == Kind.PARTED || line.kind() == Kind.REPORT);
-    return found ? Verdict.DEFECT : Verdict.SOUND;
+    if (has(Kind.PARTED) || has(Kind.REPORT)) {
+      return Verdict.DEFECT;
+    }
+    return has(Kind.HARMLESS) ? Verdict.HARMLESS : Verdict.SOUND;
+  }
+
+  private boolean has(Kind kind) {
+    return lines.stream().anyMatch(line -> line.kind() == kind);
   }
 }

@@ -6,9 +6,6 @@ import static java.util.Objects.requireNonNull;
 import dev.septum.kvm.PageLevel;
 import dev.septum.mmu.Memslot;
 import dev.septum.tdx.guest.AcceptMemory;
-import dev.septum.tdx.guest.GuestTask;
-import dev.septum.tdx.module.GuestInstruction;
-import dev.septum.tdx.module.GuestOutcome;
 
 /** D9: a fault that meets a huge mirror leaf is told to try again, for ever. */
 final class SharedSplitLoops implements Demonstration {
@@ -30,24 +27,5 @@ final class SharedSplitLoops implements Demonstration {
     lab.protocol()
         .partedIf(
             !ended, "the read lock does not allow the split, and nobody takes the write lock");
-  }
-
-  /** A task with something of the host's after each instruction. */
-  private record Interrupted(GuestTask task, Runnable body) implements GuestTask {
-    @Override
-    public boolean isDone() {
-      return task.isDone();
-    }
-
-    @Override
-    public GuestInstruction next() {
-      return task.next();
-    }
-
-    @Override
-    public void retired(GuestOutcome outcome) {
-      task.retired(outcome);
-      body.run();
-    }
   }
 }

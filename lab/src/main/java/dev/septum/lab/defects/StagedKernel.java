@@ -22,7 +22,10 @@ import org.jspecify.annotations.Nullable;
  */
 final class StagedKernel extends ForwardingKernel {
 
+  private record Countdown(SharedWord left, Runnable body) {}
+
   private final Map<LockClass, Runnable> beforeNext = new ConcurrentHashMap<>();
+  private final Map<LockClass, Countdown> afterRelease = new ConcurrentHashMap<>();
   private volatile @Nullable Runnable insideNextTable;
   private volatile Runnable atKick = () -> {};
   private final SharedWord roundsLeft = word(Long.MAX_VALUE);
@@ -35,6 +38,11 @@ final class StagedKernel extends ForwardingKernel {
   /** Runs {@code body} on the thread that takes a lock of this class next, before it waits. */
   void before(LockClass lockClass, Runnable body) {
     beforeNext.put(lockClass, body);
+  }
+
+  /** Runs {@code body} on the thread that does the nth release of a class from now on. */
+  void afterRelease(LockClass lockClass, int nth, Runnable body) {
+    afterRelease.put(lockClass, new Countdown(word(nth), body));
   }
 
   /**
@@ -69,6 +77,13 @@ final class StagedKernel extends ForwardingKernel {
     }
   }
 
+  private void released(LockClass lockClass) {
+    Countdown countdown = afterRelease.get(lockClass);
+    if (countdown != null && countdown.left().addAndGet(-1) == 0) {
+      countdown.body().run();
+    }
+  }
+
   @Override
   public RwLock rwLock(LockClass lockClass) {
     return new ForwardingRwLock(super.rwLock(lockClass)) {
@@ -76,6 +91,12 @@ final class StagedKernel extends ForwardingKernel {
       public void lock(LockMode mode) {
         about(lockClass);
         super.lock(mode);
+      }
+
+      @Override
+      public void unlock(LockMode mode) {
+        super.unlock(mode);
+        released(lockClass);
       }
     };
   }

@@ -36,7 +36,7 @@ import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
 /** A VM of a scenario with its VMM: what every VM can do. */
-abstract class EmulatedVm {
+public abstract class EmulatedVm {
 
   /** Where the guest's code is, in every VM. */
   static final ByteRange CODE = new ByteRange((4L << 30) - (64L << 10), 4L << 30);
@@ -53,11 +53,11 @@ abstract class EmulatedVm {
     this.files = files;
   }
 
-  final String name() {
+  public final String name() {
     return name;
   }
 
-  abstract KvmMmu mmu();
+  public abstract KvmMmu mmu();
 
   /** Memory that was touched, of the VMM's anonymous memory. */
   abstract AnonymousMemory userMemory();
@@ -82,11 +82,11 @@ abstract class EmulatedVm {
 
   abstract void destroyVm();
 
-  final Kvm kvm() {
+  public final Kvm kvm() {
     return mmu().kvm();
   }
 
-  final MmuView view() {
+  public final MmuView view() {
     return new MmuView(mmu());
   }
 

@@ -21,10 +21,10 @@ import java.util.concurrent.ConcurrentHashMap;
  * A host kernel in which things happen where a lock is about to be taken, and in which a loop
  * without end is ended.
  */
-final class HookedKernel extends ForwardingKernel {
+public final class HookedKernel extends ForwardingKernel {
 
   /** Rounds that a step may take: entries of a guest, and faults taken again. */
-  private static final long MANY_ROUNDS = 1_000_000;
+  private static final long MANY_ROUNDS = 100_000;
 
   /** What happens at the {@code due}th taking from now on, and at {@code times} in all. */
   private record Hook(int due, int times, Runnable body) {}
@@ -49,7 +49,7 @@ final class HookedKernel extends ForwardingKernel {
    * Runs {@code body} on the thread that is about to take a lock of this class. Hooks are not run
    * inside hooks of the same class.
    */
-  void before(LockClass lockClass, int due, int times, Runnable body) {
+  public void before(LockClass lockClass, int due, int times, Runnable body) {
     hooks.merge(
         lockClass,
         List.of(new Hook(due, times, body)),
@@ -61,7 +61,7 @@ final class HookedKernel extends ForwardingKernel {
   }
 
   /** Forgets every hook. */
-  void clearHooks() {
+  public void clearHooks() {
     hooks.clear();
   }
 

@@ -155,7 +155,7 @@ final class OrdinaryVm extends EmulatedVm {
   }
 
   @Override
-  KvmMmu mmu() {
+  public KvmMmu mmu() {
     return mmu;
   }
 

@@ -12,6 +12,7 @@ import dev.septum.kvm.VmType;
 import dev.septum.lab.scenario.Counters;
 import dev.septum.lab.scenario.HostSetup;
 import dev.septum.lab.scenario.Scenario;
+import dev.septum.lab.scenario.ScenarioException;
 import dev.septum.lab.scenario.ScenarioFile;
 import dev.septum.lab.scenario.SlotSetup;
 import dev.septum.lab.scenario.VmSetup;
@@ -33,7 +34,7 @@ import java.util.Map;
 import java.util.TreeMap;
 
 /** The machine of a scenario with everything on it. */
-final class ScenarioHost {
+public final class ScenarioHost {
 
   private final HookedKernel kernel = new HookedKernel();
   private final TdxHost tdx;
@@ -44,9 +45,18 @@ final class ScenarioHost {
   /**
    * Sets everything up.
    *
-   * @throws SetupException if KVM refuses something; what was taken goes with the host
+   * @throws ScenarioException if KVM refuses something; what was taken goes with the host
    */
-  ScenarioHost(ScenarioFile file, TdxDesign design, TraceSink trace) {
+  static ScenarioHost of(ScenarioFile file, TdxDesign design, TraceSink trace)
+      throws ScenarioException {
+    try {
+      return new ScenarioHost(file, design, trace);
+    } catch (SetupException e) {
+      throw new ScenarioException(String.valueOf(e.getMessage()));
+    }
+  }
+
+  private ScenarioHost(ScenarioFile file, TdxDesign design, TraceSink trace) {
     Scenario scenario = file.scenario();
     HostSetup setup = scenario.host();
     long seed = setup.seed();
@@ -119,15 +129,15 @@ final class ScenarioHost {
     return new SetupException(file.placeOf(at) + ": " + why);
   }
 
-  HookedKernel kernel() {
+  public HookedKernel kernel() {
     return kernel;
   }
 
-  TdxHost tdx() {
+  public TdxHost tdx() {
     return tdx;
   }
 
-  PageAllocator pages() {
+  public PageAllocator pages() {
     return tdx.host().pages();
   }
 
@@ -135,11 +145,11 @@ final class ScenarioHost {
     return module;
   }
 
-  String backend() {
+  public String backend() {
     return tdx.design().name();
   }
 
-  GuestMemfd file(String name) {
+  public GuestMemfd file(String name) {
     GuestMemfd file = files.get(name);
     if (file == null) {
       throw new IllegalArgumentException("no file " + name);
@@ -155,7 +165,7 @@ final class ScenarioHost {
     return vm;
   }
 
-  ImmutableList<String> fileNames() {
+  public ImmutableList<String> fileNames() {
     return ImmutableList.copyOf(files.keySet());
   }
 
@@ -163,7 +173,7 @@ final class ScenarioHost {
     return ImmutableList.copyOf(vms.keySet());
   }
 
-  List<EmulatedVm> livingVms() {
+  public List<EmulatedVm> livingVms() {
     return vms.values().stream().filter(vm -> !vm.isDestroyed()).toList();
   }
 
@@ -189,7 +199,7 @@ final class ScenarioHost {
   }
 
   /** One sentence for each invariant that does not hold. Nothing may run meanwhile. */
-  List<String> violations() {
+  public List<String> violations() {
     ImmutableList.Builder<KvmTdx> tds = ImmutableList.builder();
     ImmutableList.Builder<KvmMmu> ordinary = ImmutableList.builder();
     ImmutableSet.Builder<GuestMemfd> all = ImmutableSet.builder();
@@ -217,7 +227,7 @@ final class ScenarioHost {
   }
 
   /** Everything goes; one sentence for each kind of page that did not come back. */
-  List<String> tearDown() {
+  public List<String> tearDown() {
     stopInjecting();
     vms.values().forEach(EmulatedVm::destroy);
     files.values().forEach(GuestMemfd::release);

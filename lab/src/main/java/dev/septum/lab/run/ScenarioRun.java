@@ -29,9 +29,10 @@ public final class ScenarioRun {
   private final ExpectationCheck expectations;
   private final StepRunner steps;
 
-  private ScenarioRun(ScenarioFile file, TdxDesign design, TraceSink trace) {
+  private ScenarioRun(ScenarioFile file, TdxDesign design, TraceSink trace)
+      throws ScenarioException {
     this.file = file;
-    this.host = new ScenarioHost(file, design, trace);
+    this.host = ScenarioHost.of(file, design, trace);
     this.findings = new Findings(file);
     this.expectations = new ExpectationCheck(host, findings);
     this.steps = new StepRunner(host, expectations, findings);
@@ -44,13 +45,7 @@ public final class ScenarioRun {
    */
   public static RunReport run(ScenarioFile file, TdxDesign design, TraceSink trace)
       throws ScenarioException {
-    ScenarioRun run;
-    try {
-      run = new ScenarioRun(file, design, trace);
-    } catch (SetupException e) {
-      throw new ScenarioException(String.valueOf(e.getMessage()));
-    }
-    return run.run();
+    return new ScenarioRun(file, design, trace).run();
   }
 
   private RunReport run() {

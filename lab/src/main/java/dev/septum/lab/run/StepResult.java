@@ -13,10 +13,10 @@ import org.jspecify.annotations.Nullable;
  * @param detail what is to be said about it, or empty
  * @param exit the memory that KVM names in an exit to user space, or null
  */
-record StepResult(String code, String detail, @Nullable Exit exit) {
+public record StepResult(String code, String detail, @Nullable Exit exit) {
 
   /** Memory that is wanted as private or as shared memory. */
-  record Exit(ByteRange range, Kind kind) {}
+  public record Exit(ByteRange range, Kind kind) {}
 
   static final StepResult OK = new StepResult(Returns.OK, "");
 
@@ -35,7 +35,7 @@ record StepResult(String code, String detail, @Nullable Exit exit) {
     return new StepResult(Returns.nameOf(error), "");
   }
 
-  boolean isOk() {
+  public boolean isOk() {
     return code.equals(Returns.OK);
   }
 }

@@ -108,7 +108,8 @@ final class StepRunner {
     }
   }
 
-  private StepResult perform(String at, Step step) {
+  /** Does one step, whatever it comes to. */
+  StepResult perform(String at, Step step) {
     StepResult result = act(at, step);
     for (KernelThread other = waiting.poll(); other != null; other = waiting.poll()) {
       other.join();

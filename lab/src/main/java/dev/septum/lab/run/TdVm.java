@@ -36,7 +36,7 @@ import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
 /** A trust domain of a scenario. */
-final class TdVm extends EmulatedVm {
+public final class TdVm extends EmulatedVm {
 
   private final Vmm vmm;
 
@@ -47,15 +47,16 @@ final class TdVm extends EmulatedVm {
         new Vmm(
             host,
             new TdLayout(
-                ImmutableList.of(code),
-                code,
-                setup.vcpus(),
-                setup.mapGpaPiece().value(),
-                setup.septVeDisable(),
-                Level.SIZE_4K.pageLevel()));
+                    ImmutableList.of(code),
+                    code,
+                    setup.vcpus(),
+                    setup.mapGpaPiece().value(),
+                    setup.septVeDisable(),
+                    Level.SIZE_4K.pageLevel())
+                .withGpaw(setup.levels() == 5));
   }
 
-  KvmTdx td() {
+  public KvmTdx td() {
     return vmm.kvm();
   }
 
@@ -65,7 +66,7 @@ final class TdVm extends EmulatedVm {
   }
 
   @Override
-  KvmMmu mmu() {
+  public KvmMmu mmu() {
     return vmm.kvm().mmu();
   }
 
@@ -149,14 +150,16 @@ final class TdVm extends EmulatedVm {
     return tasks;
   }
 
-  private static GuestTask conversion(Step step) {
+  private GuestTask conversion(Step step) {
     ByteRange range = step.convert();
     if (range == null) {
       throw new IllegalArgumentException("no range to convert");
     }
-    return step.to() == Kind.PRIVATE
-        ? ConvertMemory.toPrivate(range.start(), range.end())
-        : ConvertMemory.toShared(range.start(), range.end());
+    ConvertMemory conversion =
+        step.to() == Kind.PRIVATE
+            ? ConvertMemory.toPrivate(range.start(), range.end())
+            : ConvertMemory.toShared(range.start(), range.end());
+    return conversion.withSharedBit(td().sharedBit());
   }
 
   /** A task for each run of addresses of one kind. */

@@ -105,10 +105,7 @@ final class ScenarioCheck {
           vm.dirtyRing() == null && vm.manualDirtyLogProtect() == null,
           at,
           "a TD has no dirty log");
-      refusals.require(
-          vm.levels() == 4 && vm.format() == VmSetup.FormatName.EPT,
-          at,
-          "a TD has 4 levels of ept; levels and format are for other VMs");
+      refusals.require(vm.format() == VmSetup.FormatName.EPT, at + "/format", "a TD has ept");
       refusals.require(!vm.zapSlotOnly(), at + "/zap-slot-only", "a TD always zaps one slot only");
       return;
     }

@@ -38,7 +38,8 @@ class CatalogueTest {
   @Test
   void all_standsForTheDefectsThatCanBeShown() {
     assertThat(idsOf(Catalogue.shown(List.of("ALL"))))
-        .containsExactly("D1", "D2", "D3", "D4", "D5", "D6", "D7", "D9", "v4-get", "v4-put", "f");
+        .containsExactly(
+            "D1", "D2", "D3", "D4", "D5", "D6", "D7", "D8", "D9", "D10", "v4-get", "v4-put", "f");
   }
 
   @Test

@@ -35,6 +35,20 @@ class StagedKernelTest {
   }
 
   @Test
+  void afterRelease_runsOnceAfterTheNthReleaseOfTheClass() {
+    RwLock mmuLock = kernel.rwLock(LockClass.MMU_LOCK);
+    kernel.afterRelease(LockClass.MMU_LOCK, 2, () -> events.add("holds " + kernel.locks().held()));
+
+    for (LockMode mode : List.of(LockMode.SHARED, LockMode.EXCLUSIVE, LockMode.SHARED)) {
+      mmuLock.lock(mode);
+      events.add(mode.name());
+      mmuLock.unlock(mode);
+    }
+
+    assertThat(events).containsExactly("SHARED", "EXCLUSIVE", "holds []", "SHARED");
+  }
+
+  @Test
   void insideNextTable_runsForTheNextTableOnly() {
     kernel.insideNextTable(() -> events.add("table"));
 

@@ -9,24 +9,31 @@ import dev.septum.tdx.module.GuestOutcome;
 public final class ConvertMemory implements GuestTask {
 
   private final long end;
+  private final boolean toPrivate;
   private final long sharedBit;
   private long gpa;
   private boolean done;
 
-  private ConvertMemory(long start, long end, boolean toPrivate) {
+  private ConvertMemory(long start, long end, boolean toPrivate, long sharedBit) {
     this.gpa = start;
     this.end = end;
-    this.sharedBit = toPrivate ? 0 : KvmTdx.SHARED_BIT;
+    this.toPrivate = toPrivate;
+    this.sharedBit = sharedBit;
   }
 
   /** Makes bytes {@code start} to {@code end} shared; addresses without the shared bit. */
   public static ConvertMemory toShared(long start, long end) {
-    return new ConvertMemory(start, end, false);
+    return new ConvertMemory(start, end, false, KvmTdx.SHARED_BIT);
   }
 
   /** Makes bytes {@code start} to {@code end} private; the guest must accept them again. */
   public static ConvertMemory toPrivate(long start, long end) {
-    return new ConvertMemory(start, end, true);
+    return new ConvertMemory(start, end, true, KvmTdx.SHARED_BIT);
+  }
+
+  /** The same in a TD whose GPAs have the shared bit elsewhere. Before it is begun. */
+  public ConvertMemory withSharedBit(long bit) {
+    return new ConvertMemory(gpa, end, toPrivate, bit);
   }
 
   @Override
@@ -36,7 +43,8 @@ public final class ConvertMemory implements GuestTask {
 
   @Override
   public GuestInstruction next() {
-    return new GuestInstruction.Vmcall(0, Vmcalls.MAP_GPA, gpa | sharedBit, end - gpa, 0, 0);
+    return new GuestInstruction.Vmcall(
+        0, Vmcalls.MAP_GPA, gpa | (toPrivate ? 0 : sharedBit), end - gpa, 0, 0);
   }
 
   @Override
@@ -45,7 +53,7 @@ public final class ConvertMemory implements GuestTask {
       throw new GuestPanic("MapGPA was not answered: " + outcome);
     }
     if (answer.r10() == Vmcalls.RETRY) {
-      gpa = answer.r11() & ~KvmTdx.SHARED_BIT;
+      gpa = answer.r11() & ~sharedBit;
     } else if (answer.r10() == Vmcalls.SUCCESS) {
       done = true;
     } else {

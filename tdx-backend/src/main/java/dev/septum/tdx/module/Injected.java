@@ -7,7 +7,7 @@ import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /** What was arranged to happen to one SEAMCALL. */
-final class Injected {
+public final class Injected {
 
   /** Nothing. */
   static final Injected NONE = new Injected();
@@ -17,15 +17,20 @@ final class Injected {
   private @Nullable Long status;
   private boolean interrupted;
 
-  void fail(long newStatus) {
+  Injected() {}
+
+  /** The call ends with this status before the leaf's code runs. */
+  public void fail(long newStatus) {
     status = status == null ? newStatus : status;
   }
 
-  void contend(int operand) {
+  /** The call finds the lock of this operand taken; {@link Injection#contend}. */
+  public void contend(int operand) {
     contended.add(operand);
   }
 
-  void interrupt() {
+  /** An event is pending all through the call. */
+  public void interrupt() {
     interrupted = true;
   }
 

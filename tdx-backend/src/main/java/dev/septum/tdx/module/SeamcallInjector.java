@@ -12,7 +12,27 @@ public final class SeamcallInjector {
       new ConcurrentHashMap<>();
   private final ConcurrentHashMap<SeamcallLeaf, Long> injected = new ConcurrentHashMap<>();
 
+  private volatile @Nullable Watch watch;
+
   SeamcallInjector() {}
+
+  /** Sees every call before it runs, and may disturb it. */
+  public interface Watch {
+    /**
+     * Called on the calling thread.
+     *
+     * @param call takes what is arranged for it
+     */
+    void called(SeamcallLeaf leaf, Injected call);
+  }
+
+  /**
+   * Has every call watched from now on instead of what is arranged otherwise, or none if {@code
+   * newWatch} is null.
+   */
+  public void watch(@Nullable Watch newWatch) {
+    watch = newWatch;
+  }
 
   /** Arranges something for calls of {@code leaf}. */
   public Injection on(SeamcallLeaf leaf) {
@@ -29,9 +49,10 @@ public final class SeamcallInjector {
     on(leaf).always().fail(status);
   }
 
-  /** Forgets every arrangement; the count goes on. */
+  /** Forgets every arrangement and who watched; the count goes on. */
   public void clear() {
     rules.clear();
+    watch = null;
   }
 
   /** How many calls were disturbed. */
@@ -45,6 +66,12 @@ public final class SeamcallInjector {
 
   /** Counts one call, the leaf's {@code number}th; returns what was arranged for it. */
   Injected arrangedFor(SeamcallLeaf leaf, long number, SeamRegs regs) {
+    Watch watching = watch;
+    if (watching != null) {
+      Injected arranged = new Injected();
+      watching.called(leaf, arranged);
+      return arranged;
+    }
     if (!rules.containsKey(leaf)) {
       return Injected.NONE;
     }

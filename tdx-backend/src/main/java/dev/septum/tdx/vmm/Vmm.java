@@ -21,7 +21,10 @@ import java.util.function.Predicate;
 /** A VMM with one TD: builds it, runs its vCPUs, converts its memory, takes it down. */
 public final class Vmm implements AutoCloseable {
 
-  /** Where guest memory is in the VMM's address space: congruent to the GPA at every level. */
+  /**
+   * Where guest memory is in the VMM's address space: congruent to the GPA at every level. 52-bit
+   * GPAs take a VMM that asked for 56-bit addresses.
+   */
   private static final long HVA_BASE = 0x7f00_0000_0000L;
 
   private final KvmTdx kvm;
@@ -54,7 +57,11 @@ public final class Vmm implements AutoCloseable {
 
   private void build(TdLayout layout) {
     long attributes = layout.septVeDisable() ? TdParams.SEPT_VE_DISABLE : 0;
-    TdParams params = TdParams.defaults().withAttributes(attributes).withMaxVcpus(layout.vcpus());
+    TdParams params =
+        TdParams.defaults()
+            .withAttributes(attributes)
+            .withMaxVcpus(layout.vcpus())
+            .withGpaw(layout.gpaw());
     check("KVM_TDX_INIT_VM", commands.initVm(params));
     for (TdLayout.Region region : layout.memory()) {
       addMemory(region, layout);

@@ -108,6 +108,17 @@ final class GuestProgramTest {
   }
 
   @Test
+  void convertMemory_withAnotherSharedBit_setsAndClearsThatOne() {
+    long bit = KvmTdx.SHARED_BIT_PWL_5;
+    ConvertMemory task = ConvertMemory.toShared(0x1000, 0x5000).withSharedBit(bit);
+    task.retired(answer(Vmcalls.RETRY, 0x3000 | bit));
+    assertThat(task.next())
+        .isEqualTo(new GuestInstruction.Vmcall(0, Vmcalls.MAP_GPA, 0x3000 | bit, 0x2000, 0, 0));
+    assertThat(ConvertMemory.toPrivate(0x1000, 0x5000).withSharedBit(bit).next())
+        .isEqualTo(new GuestInstruction.Vmcall(0, Vmcalls.MAP_GPA, 0x1000, 0x4000, 0, 0));
+  }
+
+  @Test
   void convertMemory_refused_panicsWithWhereItFailed() {
     ConvertMemory task = ConvertMemory.toShared(0x1000, 0x5000);
     assertThatThrownBy(() -> task.retired(answer(Vmcalls.INVALID_OPERAND, 0x3000)))

@@ -1,0 +1,97 @@
+package dev.septum.lab;
+
+import dev.septum.lab.fuzz.Fuzz;
+import dev.septum.lab.fuzz.FuzzReport;
+import dev.septum.lab.report.JsonReport;
+import dev.septum.tdx.TdxDesign;
+import java.io.IOException;
+import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
+
+/** {@code septum fuzz}: random scenarios. */
+@Command(
+    name = "fuzz",
+    description =
+        "Runs random scenarios with random failures, checks every invariant after each step, and"
+            + " prints the shortest scenario of each kind of finding.",
+    mixinStandardHelpOptions = true,
+    versionProvider = Septum.Version.class,
+    sortOptions = false,
+    exitCodeListHeading = "%nExit codes:%n",
+    exitCodeList = {"0:nothing was found", "1:something was found", "2:wrong usage"})
+final class FuzzCommand implements Callable<Integer> {
+
+  private static final int MAX_STEPS = 10_000;
+
+  @Spec
+  @SuppressWarnings("NullAway.Init")
+  private CommandSpec spec;
+
+  @Option(
+      names = "--backend",
+      paramLabel = "NAME",
+      defaultValue = "tdx",
+      converter = BootCommand.DesignConverter.class,
+      description = "KVM's TDX backend: tdx, or tdx-v3, the series as posted (default: tdx).")
+  private TdxDesign design = TdxDesign.SOUND;
+
+  @Option(
+      names = "--runs",
+      paramLabel = "N",
+      defaultValue = "1000",
+      description = "How many scenarios (default: ${DEFAULT-VALUE}).")
+  private long runs;
+
+  @Option(
+      names = "--steps",
+      paramLabel = "N",
+      defaultValue = "12",
+      description = "Steps in each scenario (default: ${DEFAULT-VALUE}).")
+  private int steps;
+
+  @Option(
+      names = "--seed",
+      paramLabel = "N",
+      defaultValue = "1",
+      description =
+          "Seed of the first scenario; the next ones have the next numbers (default:"
+              + " ${DEFAULT-VALUE}).")
+  private long seed;
+
+  @Option(names = "--json", description = "Report as JSON.")
+  private boolean json;
+
+  @Option(
+      names = "--progress",
+      negatable = true,
+      description = "Show how far it is on stderr (default: if that is a terminal).")
+  private @Nullable Boolean progress;
+
+  @Override
+  public Integer call() throws IOException {
+    require(runs >= 1 && runs <= Integer.MAX_VALUE, "--runs %d is not positive", runs);
+    require(steps >= 1 && steps <= MAX_STEPS, "--steps %d is not in [1, 10000]", steps);
+    FuzzReport report;
+    if (ProgressLine.isWanted(progress)) {
+      try (ProgressLine line = new ProgressLine(spec.commandLine().getErr(), System::nanoTime)) {
+        report = new Fuzz(design, steps, line).run(seed, runs);
+      }
+    } else {
+      report = new Fuzz(design, steps, Progress.OFF).run(seed, runs);
+    }
+    Stdout.print(spec, json ? JsonReport.of(report) : report.text());
+    return report.held() ? ExitCode.OK : ExitCode.SOFTWARE;
+  }
+
+  private void require(boolean condition, String format, long value) {
+    if (!condition) {
+      throw new ParameterException(spec.commandLine(), String.format(format, value));
+    }
+  }
+}

@@ -1,0 +1,160 @@
+package dev.septum.lab;
+
+import com.google.common.io.Resources;
+import dev.septum.lab.report.JsonReport;
+import dev.septum.lab.scenario.ScenarioException;
+import dev.septum.lab.scenario.ScenarioFile;
+import dev.septum.lab.scenario.ScenarioReader;
+import dev.septum.lab.sweep.Sweep;
+import dev.septum.lab.sweep.SweepReport;
+import dev.septum.lab.sweep.SweepText;
+import dev.septum.tdx.TdxDesign;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+
+/** {@code septum sweep}: disturbs flows wherever something can go wrong in them. */
+@Command(
+    name = "sweep",
+    description =
+        "Runs the flows of scenarios again and again, each time with one or two allocations or"
+            + " SEAMCALLs failing, and checks every invariant after each run.",
+    mixinStandardHelpOptions = true,
+    versionProvider = Septum.Version.class,
+    sortOptions = false,
+    exitCodeListHeading = "%nExit codes:%n",
+    exitCodeList = {
+      "0:nothing was found",
+      "1:something was found; each kind with the command that repeats it",
+      "2:wrong usage, or a file that is no scenario; nothing was run"
+    })
+final class SweepCommand implements Callable<Integer> {
+
+  /** The list of the scenarios that are swept if no file is named. */
+  private static final String BUNDLED = "dev/septum/lab/scenarios/sweep.list";
+
+  @Spec
+  @SuppressWarnings("NullAway.Init")
+  private CommandSpec spec;
+
+  @Parameters(
+      paramLabel = "FILE",
+      arity = "0..*",
+      description = "Scenario files (default: those that come with Septum).")
+  private List<Path> files = new ArrayList<>();
+
+  @Option(
+      names = "--backend",
+      paramLabel = "NAME",
+      defaultValue = "tdx",
+      converter = BootCommand.DesignConverter.class,
+      description = "KVM's TDX backend: tdx, or tdx-v3, the series as posted (default: tdx).")
+  private TdxDesign design = TdxDesign.SOUND;
+
+  @Option(
+      names = "--pairs",
+      paramLabel = "N",
+      description =
+          "Run at most N pairs of disturbances of each flow, chosen by the seed (default: all).")
+  private @Nullable Long pairs;
+
+  @Option(
+      names = "--seed",
+      paramLabel = "N",
+      defaultValue = "1",
+      description = "What chooses pairs (default: ${DEFAULT-VALUE}).")
+  private long seed = 1;
+
+  @Option(
+      names = "--plan",
+      paramLabel = "PLACE#N=MODE[,...]",
+      description = "Only this run, of one FILE with one flow.")
+  private @Nullable String plan;
+
+  @Option(names = "--json", description = "Report as JSON.")
+  private boolean json;
+
+  @Option(
+      names = "--progress",
+      negatable = true,
+      description = "Show how far it is on stderr (default: if that is a terminal).")
+  private @Nullable Boolean progress;
+
+  @Override
+  public Integer call() throws ScenarioException, IOException {
+    if (pairs != null && pairs < 0) {
+      throw usage("--pairs %d is negative".formatted(pairs));
+    }
+    List<ScenarioFile> scenarios = files.isEmpty() ? bundled() : read();
+    for (ScenarioFile scenario : scenarios) {
+      Sweep.phasesOf(scenario);
+    }
+    if (plan != null) {
+      return replay(scenarios, plan);
+    }
+    SweepReport report;
+    if (ProgressLine.isWanted(progress)) {
+      try (ProgressLine line = new ProgressLine(spec.commandLine().getErr(), System::nanoTime)) {
+        report = sweep(scenarios, line);
+      }
+    } else {
+      report = sweep(scenarios, Progress.OFF);
+    }
+    Stdout.print(spec, json ? JsonReport.of(report) : SweepText.of(report));
+    return report.held() ? ExitCode.OK : ExitCode.SOFTWARE;
+  }
+
+  private SweepReport sweep(List<ScenarioFile> scenarios, Progress shown) throws ScenarioException {
+    return new Sweep(design, pairs == null ? Long.MAX_VALUE : pairs, seed, shown).run(scenarios);
+  }
+
+  private int replay(List<ScenarioFile> scenarios, String text)
+      throws ScenarioException, IOException {
+    if (scenarios.size() != 1 || Sweep.phasesOf(scenarios.get(0)).size() != 1) {
+      throw usage("--plan needs one FILE with one flow");
+    }
+    try {
+      Sweep.Replay replay =
+          Sweep.replay(scenarios.get(0), design, Sweep.phasesOf(scenarios.get(0)).get(0), text);
+      Stdout.print(spec, json ? JsonReport.of(replay) : SweepText.of(replay));
+      return replay.findings().isEmpty() ? ExitCode.OK : ExitCode.SOFTWARE;
+    } catch (IllegalArgumentException e) {
+      throw usage("--plan: " + e.getMessage());
+    }
+  }
+
+  private List<ScenarioFile> read() throws ScenarioException {
+    List<ScenarioFile> read = new ArrayList<>();
+    for (Path file : files) {
+      read.add(ScenarioReader.read(file));
+    }
+    return read;
+  }
+
+  private static List<ScenarioFile> bundled() throws ScenarioException, IOException {
+    List<ScenarioFile> read = new ArrayList<>();
+    for (String name :
+        Resources.readLines(Resources.getResource(BUNDLED), StandardCharsets.UTF_8)) {
+      String text =
+          Resources.toString(
+              Resources.getResource(BUNDLED.replace("sweep.list", name)), StandardCharsets.UTF_8);
+      read.add(ScenarioReader.read("lab/scenarios/" + name, text));
+    }
+    return read;
+  }
+
+  private ParameterException usage(String message) {
+    return new ParameterException(spec.commandLine(), message);
+  }
+}

@@ -1,0 +1,30 @@
+package dev.septum.lab.defects;
+
+import static dev.septum.lab.defects.Bench.GFN;
+
+import dev.septum.mmu.KvmMmu;
+import dev.septum.tdx.module.SeamcallLeaf;
+
+/** D8: a table without an external page runs into KVM_BUG_ON, and goes on to the backend. */
+final class SplitWithoutPage implements Demonstration {
+
+  @Override
+  public void run(Laboratory lab) {
+    Bench bench = lab.packed();
+    bench.acceptLeaf();
+    bench.plantBug(KvmMmu.LOST_EXTERNAL_SPT, "mirror table without an external page");
+    boolean oops = false;
+    try {
+      bench.share(GFN + 0x10, GFN + 0x20);
+    } catch (IllegalArgumentException e) {
+      // What is an exception here is a fault on a wild address there.
+      oops = true;
+      lab.protocol().observed("the kernel oopses: %s", String.valueOf(e.getMessage()));
+    }
+    long blocks = bench.kvm().tdxHost().module().callsOf(SeamcallLeaf.TDH_MEM_RANGE_BLOCK);
+    lab.protocol().observed("TDH_MEM_RANGE_BLOCK was called %d time(s)", blocks);
+    lab.protocol().partedIf(blocks > 0, "the backend splits a leaf for a page that is not there");
+    lab.protocol().partedIf(oops, "the backend takes the missing page for one");
+    bench.compare(GFN + 0x30);
+  }
+}

@@ -1,0 +1,225 @@
+package dev.septum.lab.sweep;
+
+import com.google.common.collect.ImmutableList;
+import dev.septum.dpamt.PamtCounter;
+import dev.septum.kvm.Splat;
+import dev.septum.kvm.TraceSink;
+import dev.septum.lab.run.ScenarioHost;
+import dev.septum.lab.run.Stage;
+import dev.septum.lab.run.StepResult;
+import dev.septum.lab.scenario.Phase;
+import dev.septum.lab.scenario.ScenarioException;
+import dev.septum.lab.scenario.ScenarioFile;
+import dev.septum.lab.scenario.Step;
+import dev.septum.lab.scenario.Verb;
+import dev.septum.tdx.TdxDesign;
+import java.util.ArrayList;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Set;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+import org.slf4j.MDC;
+
+/**
+ * The part of a scenario that is disturbed: a phase, run on a fresh host each time.
+ *
+ * <p>A step that does not come to what it came to undisturbed is done again, as user space would;
+ * in the end everything must be as if nothing had happened, or the VM must be bugged.
+ */
+final class Flow {
+
+  /**
+   * Why KVM bugs a VM whatever the design: what it maps and removes must not be refused, and a leaf
+   * that was blocked for a split must come free again.
+   */
+  private static final Pattern OWED =
+      Pattern.compile(
+          "SEAMCALL (TDH_MEM_PAGE_AUG|TDH_MEM_SEPT_ADD|TDH_MEM_RANGE_BLOCK|TDH_MEM_TRACK"
+              + "|TDH_MEM_PAGE_REMOVE|TDH_PHYMEM_PAGE_WBINVD) failed"
+              + "|leaf stays blocked after a failed split");
+
+  /** Set while a run is disturbed: its log lines are of no interest. */
+  private static final String DISTURBED = "disturbed";
+
+  /** How often user space tries a step. */
+  private static final int TRIES = 5;
+
+  private final ScenarioFile file;
+  private final TdxDesign design;
+  private final int phase;
+
+  /** What each step comes to and what there is in the end, undisturbed. */
+  private final List<String> undisturbed = new ArrayList<>();
+
+  private final MemoryState goal;
+  private final ImmutableList<Point> points;
+
+  /** Runs the flow once, undisturbed. */
+  Flow(ScenarioFile file, TdxDesign design, int phase) throws ScenarioException {
+    this.file = file;
+    this.design = design;
+    this.phase = phase;
+    Stage stage = prepared();
+    Disturber watcher = new Disturber(stage.host(), Plan.NONE);
+    watcher.start();
+    List<Step> steps = steps();
+    for (int i = 0; i < steps.size(); i++) {
+      undisturbed.add(stage.perform(place(i), steps.get(i)).code());
+    }
+    watcher.stop();
+    this.points = ImmutableList.copyOf(watcher.passed());
+    this.goal = MemoryState.byLeaf(stage.host());
+    stage.host().tearDown();
+  }
+
+  /** The points that it passes undisturbed, in their order. */
+  ImmutableList<Point> points() {
+    return points;
+  }
+
+  private String place(int step) {
+    return "/phases/%d/steps/%d".formatted(phase, step);
+  }
+
+  /** What is done in the flow; expectations are for undisturbed runs. */
+  private List<Step> steps() {
+    List<Step> steps = file.scenario().phases().get(phase).steps();
+    return (steps == null ? List.<Step>of() : steps)
+        .stream().filter(step -> step.verb() != Verb.EXPECT).toList();
+  }
+
+  /** A host on which everything before the flow has happened. */
+  private Stage prepared() throws ScenarioException {
+    Stage stage = new Stage(file, design, TraceSink.OFF);
+    for (int i = 0; i < phase; i++) {
+      Phase before = file.scenario().phases().get(i);
+      List<Step> steps = before.steps() == null ? List.of() : before.steps();
+      for (int round = 0; round < before.repeat(); round++) {
+        for (int j = 0; j < steps.size(); j++) {
+          stage.perform("/phases/%d/steps/%d".formatted(i, j), steps.get(j));
+        }
+      }
+    }
+    stage.host().violations();
+    return stage;
+  }
+
+  /** Runs the flow once more, disturbed as planned. */
+  Outcome run(Plan plan) {
+    MDC.put(DISTURBED, "true");
+    try {
+      return runQuietly(plan);
+    } finally {
+      MDC.remove(DISTURBED);
+    }
+  }
+
+  private Outcome runQuietly(Plan plan) {
+    Stage stage;
+    try {
+      stage = prepared();
+    } catch (ScenarioException e) {
+      throw new IllegalStateException("a host could be set up once and not again", e);
+    }
+    ScenarioHost host = stage.host();
+    Disturber disturber = new Disturber(host, plan);
+    Set<String> findings = new LinkedHashSet<>();
+    disturber.start();
+    String kind;
+    try {
+      kind = runSteps(stage, findings);
+    } finally {
+      disturber.stop();
+    }
+    boolean bugged = host.livingVms().stream().anyMatch(vm -> vm.kvm().isBugged());
+    if (bugged) {
+      String splat = splat(host);
+      kind = Outcome.BUGGED + ": " + splat.replaceFirst(": .*", "");
+      if (!OWED.matcher(splat).find()) {
+        findings.add("the VM is bugged: " + splat);
+      }
+    } else {
+      host.violations().stream().filter(v -> !isOwed(host, v)).forEach(findings::add);
+      String difference = goal.differenceTo(MemoryState.byLeaf(host));
+      if (!difference.isEmpty()) {
+        findings.add("in the end there is another state than undisturbed: " + difference);
+      }
+    }
+    List<String> left = host.tearDown();
+    if (bugged && !left.isEmpty()) {
+      kind += ", pages are lost";
+    } else {
+      left.stream().filter(l -> !isOwed(host, l)).forEach(findings::add);
+    }
+    if (pairsKept(host) > 0) {
+      kind += ", a page pair stays";
+    }
+    return new Outcome(
+        kind,
+        ImmutableList.copyOf(findings),
+        ImmutableList.copyOf(disturber.passed()),
+        disturber.isDone());
+  }
+
+  /**
+   * Whether a violation is what every design leaves behind: a pair that PAMT.REMOVE was refused for
+   * stays where it is, and keeps a count of 1.
+   */
+  private static boolean isOwed(ScenarioHost host, String violation) {
+    long kept = pairsKept(host);
+    return kept > 0
+        && (violation.endsWith(" has 0 users, refcount 1")
+            || violation.equals("in the end pamt_page still has %d page(s)".formatted(2 * kept)));
+  }
+
+  private static long pairsKept(ScenarioHost host) {
+    return host.tdx().dpamt().counters().get(PamtCounter.REMOVE_FAILURES);
+  }
+
+  /** The report of the first broken invariant. */
+  private static String splat(ScenarioHost host) {
+    return host.livingVms().stream()
+        .flatMap(vm -> Stream.ofNullable(vm.kvm().splat()))
+        .map(Splat::expression)
+        .findFirst()
+        .orElse("nobody says why");
+  }
+
+  /** Does every step until it comes to what it should; returns the first other result. */
+  private String runSteps(Stage stage, Set<String> findings) {
+    String kind = Outcome.ABSORBED;
+    List<Step> steps = steps();
+    for (int i = 0; i < steps.size(); i++) {
+      for (int tries = 1; ; tries++) {
+        MemoryState before =
+            isAllOrNothing(steps.get(i)) ? MemoryState.byFrame(stage.host()) : null;
+        StepResult result = stage.perform(place(i), steps.get(i));
+        if (result.code().equals(undisturbed.get(i))
+            || stage.host().livingVms().stream().anyMatch(vm -> vm.kvm().isBugged())) {
+          break;
+        }
+        kind = kind.equals(Outcome.ABSORBED) ? result.code() : kind;
+        String changed =
+            before == null ? "" : before.differenceTo(MemoryState.byFrame(stage.host()));
+        if (!changed.isEmpty()) {
+          findings.add("%s, and yet it changed: %s".formatted(result.code(), changed));
+        }
+        if (tries == TRIES) {
+          findings.add(
+              "still %s when it is done for the %dth time".formatted(result.code(), tries));
+          break;
+        }
+      }
+    }
+    return kind;
+  }
+
+  /** Whether a step that fails must have changed nothing that can be seen in memory. */
+  private static boolean isAllOrNothing(Step step) {
+    return switch (step.verb()) {
+      case SET_ATTRIBUTES, PUNCH_HOLE, SPLIT, TOPUP_SPLIT_CACHE -> true;
+      default -> false;
+    };
+  }
+}

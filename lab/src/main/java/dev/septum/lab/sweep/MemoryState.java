@@ -1,0 +1,103 @@
+package dev.septum.lab.sweep;
+
+import com.google.common.primitives.ImmutableLongArray;
+import dev.septum.kernel.PageAllocator;
+import dev.septum.lab.run.EmulatedVm;
+import dev.septum.lab.run.ScenarioHost;
+import dev.septum.lab.run.TdVm;
+import dev.septum.mmu.GuestMemfd;
+import dev.septum.mmu.MappedLeaf;
+import dev.septum.mmu.Memslot;
+import dev.septum.tdx.module.TdxModuleView.SeptLeaf;
+import java.util.Map;
+import java.util.TreeMap;
+
+/** What a host's guests and files have of their memory. */
+record MemoryState(Map<String, ImmutableLongArray> parts) {
+
+  /**
+   * Frame by frame: which host page each one is mapped to, whether it is accepted, private, and in
+   * its file. Levels do not count, so that a split changes nothing.
+   */
+  static MemoryState byFrame(ScenarioHost host) {
+    return of(host, true);
+  }
+
+  /** Leaf by leaf, whatever the host pages are. */
+  static MemoryState byLeaf(ScenarioHost host) {
+    return of(host, false);
+  }
+
+  private static MemoryState of(ScenarioHost host, boolean byFrame) {
+    Map<String, ImmutableLongArray> parts = new TreeMap<>();
+    for (EmulatedVm vm : host.livingVms()) {
+      parts.put("shared memory of " + vm.name(), leafs(vm, byFrame));
+      parts.put("attributes of " + vm.name(), attributes(vm));
+      if (vm instanceof TdVm td) {
+        parts.put("private memory of " + vm.name(), septLeafs(host, td, byFrame));
+      }
+    }
+    for (String name : host.fileNames()) {
+      parts.put("file " + name, pages(host.file(name), byFrame));
+    }
+    return new MemoryState(parts);
+  }
+
+  private static ImmutableLongArray leafs(EmulatedVm vm, boolean byFrame) {
+    ImmutableLongArray.Builder all = ImmutableLongArray.builder();
+    for (MappedLeaf leaf : vm.view().directLeafs()) {
+      add(all, leaf.gfn(), leaf.pfn(), leaf.level().pages(), 0, byFrame);
+    }
+    return all.build();
+  }
+
+  private static ImmutableLongArray septLeafs(ScenarioHost host, TdVm td, boolean byFrame) {
+    ImmutableLongArray.Builder all = ImmutableLongArray.builder();
+    for (SeptLeaf leaf : host.tdx().module().view().leafs(td.td().tdr() << 12)) {
+      long pages = 1L << (9 * leaf.level());
+      add(all, leaf.gpa() >>> 12, leaf.hpa() >>> 12, pages, leaf.state().ordinal(), byFrame);
+    }
+    return all.build();
+  }
+
+  private static void add(
+      ImmutableLongArray.Builder all, long gfn, long pfn, long pages, int state, boolean byFrame) {
+    if (!byFrame) {
+      all.add(gfn).add(pages).add(state);
+      return;
+    }
+    for (long i = 0; i < pages; i++) {
+      all.add(gfn + i).add(pfn + i).add(state);
+    }
+  }
+
+  private static ImmutableLongArray attributes(EmulatedVm vm) {
+    ImmutableLongArray.Builder all = ImmutableLongArray.builder();
+    for (Memslot slot : vm.mmu().memslots().all()) {
+      for (long gfn = slot.gfns().start(); gfn < slot.gfns().end(); gfn++) {
+        all.add(vm.view().isPrivate(gfn) ? gfn : -gfn);
+      }
+    }
+    return all.build();
+  }
+
+  private static ImmutableLongArray pages(GuestMemfd file, boolean byFrame) {
+    ImmutableLongArray.Builder all = ImmutableLongArray.builder();
+    for (long index = 0; index < file.frames(); index++) {
+      long pfn = file.pfnAt(index);
+      all.add(byFrame || pfn == PageAllocator.NO_PAGE ? pfn : 0);
+    }
+    return all.build();
+  }
+
+  /** What differs, in words; empty if nothing does. */
+  String differenceTo(MemoryState other) {
+    return String.join(
+        ", ",
+        parts.keySet().stream()
+            .filter(
+                part ->
+                    !String.valueOf(parts.get(part)).equals(String.valueOf(other.parts.get(part))))
+            .toList());
+  }
+}

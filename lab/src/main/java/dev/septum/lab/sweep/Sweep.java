@@ -1,0 +1,174 @@
+package dev.septum.lab.sweep;
+
+import com.google.common.collect.ImmutableList;
+import com.google.common.collect.TreeBasedTable;
+import dev.septum.lab.InParallel;
+import dev.septum.lab.Progress;
+import dev.septum.lab.scenario.Phase;
+import dev.septum.lab.scenario.ScenarioException;
+import dev.septum.lab.scenario.ScenarioFile;
+import dev.septum.lab.sweep.Plan.Disturbance;
+import dev.septum.lab.sweep.SweepReport.FlowReport;
+import dev.septum.lab.sweep.SweepReport.Group;
+import dev.septum.lab.sweep.SweepReport.Row;
+import dev.septum.tdx.TdxDesign;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import java.util.regex.Pattern;
+
+/** Runs every flow of scenarios with every disturbance, alone and in pairs. */
+public final class Sweep {
+
+  private static final Pattern NUMBER = Pattern.compile("0x\\p{XDigit}+|\\d+");
+
+  private final TdxDesign design;
+  private final long maxPairs;
+  private final long seed;
+  private final Progress progress;
+
+  /**
+   * A sweep.
+   *
+   * @param maxPairs how many pairs to run of each flow; if there are more, the seed chooses
+   */
+  public Sweep(TdxDesign design, long maxPairs, long seed, Progress progress) {
+    this.design = design;
+    this.maxPairs = maxPairs;
+    this.seed = seed;
+    this.progress = progress;
+  }
+
+  /**
+   * The phases of a scenario that are swept: those that say so, else the last one.
+   *
+   * @throws ScenarioException if one of them has threads: what they do has no order to count in
+   */
+  public static ImmutableList<Integer> phasesOf(ScenarioFile file) throws ScenarioException {
+    List<Phase> phases = file.scenario().phases();
+    ImmutableList.Builder<Integer> swept = ImmutableList.builder();
+    boolean chosen = phases.stream().anyMatch(phase -> Boolean.TRUE.equals(phase.sweep()));
+    for (int i = 0; i < phases.size(); i++) {
+      boolean isSwept =
+          chosen ? Boolean.TRUE.equals(phases.get(i).sweep()) : i == phases.size() - 1;
+      if (isSwept && phases.get(i).concurrently() != null) {
+        throw new ScenarioException(
+            "%s:%d: a phase with concurrently cannot be swept: its steps have no order"
+                .formatted(file.name(), file.lineOf("/phases/" + i)));
+      }
+      if (isSwept) {
+        swept.add(i);
+      }
+    }
+    return swept.build();
+  }
+
+  /** Sweeps every flow of the scenarios. */
+  public SweepReport run(List<ScenarioFile> files) throws ScenarioException {
+    List<FlowReport> flows = new ArrayList<>();
+    for (ScenarioFile file : files) {
+      for (int phase : phasesOf(file)) {
+        flows.add(sweep(file, phase));
+      }
+    }
+    return SweepReport.of(design.name(), seed, flows);
+  }
+
+  /**
+   * One run of a flow.
+   *
+   * @param outcome what it came to
+   * @param disturbed whether all that was planned happened
+   */
+  public record Replay(String outcome, boolean disturbed, List<String> findings) {}
+
+  /**
+   * Runs one flow as a plan says.
+   *
+   * @throws IllegalArgumentException if the text is no plan
+   */
+  public static Replay replay(ScenarioFile file, TdxDesign design, int phase, String plan)
+      throws ScenarioException {
+    Outcome outcome = new Flow(file, design, phase).run(Plan.parse(plan));
+    return new Replay(outcome.kind(), outcome.wasDisturbed(), outcome.findings());
+  }
+
+  private FlowReport sweep(ScenarioFile file, int phase) throws ScenarioException {
+    Flow flow = new Flow(file, design, phase);
+    Phase swept = file.scenario().phases().get(phase);
+    String name = swept.name() == null ? "phase " + (phase + 1) : swept.name();
+    TreeBasedTable<String, String, Long> rows = TreeBasedTable.create();
+    Map<String, Group> findings = new LinkedHashMap<>();
+    List<Plan> pairs = new ArrayList<>();
+    List<Disturbance> singles = disturbancesOf(flow.points());
+    progress.phase(file.name() + ", alone", singles.size());
+    for (int i = 0; i < singles.size(); i++) {
+      Disturbance single = singles.get(i);
+      Outcome outcome = flow.run(Plan.of(single));
+      rows.row(single.point().place() + " " + single.mode()).merge(outcome.kind(), 1L, Long::sum);
+      note(findings, Plan.of(single), outcome);
+      pairs.addAll(pairsWith(single, outcome));
+      progress.reached(i + 1);
+    }
+    long pairsInAll = pairs.size();
+    if (pairsInAll > maxPairs) {
+      Collections.shuffle(pairs, new Random(seed));
+      pairs = pairs.subList(0, (int) maxPairs);
+    }
+    List<Outcome> together = InParallel.map(file.name() + ", in pairs", pairs, flow::run, progress);
+    for (int i = 0; i < pairs.size(); i++) {
+      note(findings, pairs.get(i), together.get(i));
+    }
+    return new FlowReport(
+        file.name(),
+        file.scenario().scenario(),
+        name,
+        flow.points().size(),
+        singles.size(),
+        pairs.size(),
+        pairsInAll,
+        rowsOf(rows),
+        ImmutableList.copyOf(findings.values()));
+  }
+
+  private static List<Disturbance> disturbancesOf(List<Point> points) {
+    List<Disturbance> all = new ArrayList<>();
+    for (Point point : points) {
+      Mode.of(point.place()).forEach(mode -> all.add(new Disturbance(point, mode)));
+    }
+    return all;
+  }
+
+  /** A second disturbance at each point that was passed after the first one. */
+  private static List<Plan> pairsWith(Disturbance first, Outcome alone) {
+    int at = alone.passed().indexOf(first.point());
+    List<Plan> pairs = new ArrayList<>();
+    disturbancesOf(alone.passed().subList(at + 1, alone.passed().size()))
+        .forEach(second -> pairs.add(Plan.of(first).and(second)));
+    return pairs;
+  }
+
+  private static void note(Map<String, Group> findings, Plan plan, Outcome outcome) {
+    for (String text : outcome.findings()) {
+      findings.merge(
+          NUMBER.matcher(text).replaceAll("#"),
+          new Group(text, 1, plan.toString()),
+          (known, again) -> new Group(known.text(), known.runs() + 1, known.plan()));
+    }
+  }
+
+  private static List<Row> rowsOf(TreeBasedTable<String, String, Long> table) {
+    return table.cellSet().stream()
+        .map(
+            cell -> {
+              String[] where = String.valueOf(cell.getRowKey()).split(" ", -1);
+              Long runs = cell.getValue();
+              return new Row(
+                  where[0], where[1], String.valueOf(cell.getColumnKey()), runs == null ? 0 : runs);
+            })
+        .toList();
+  }
+}
