@@ -10,6 +10,7 @@ import dev.septum.lab.scenario.Counters;
 import dev.septum.lab.scenario.ScenarioException;
 import dev.septum.lab.scenario.ScenarioFile;
 import dev.septum.lab.scenario.ScenarioReader;
+import dev.septum.lab.scenario.ScenarioReference;
 import dev.septum.lab.scenario.ScenarioSchema;
 import dev.septum.tdx.TdxDesign;
 import java.io.IOException;
@@ -73,13 +74,20 @@ final class RunCommand implements Callable<Integer> {
   @Option(names = "--schema", description = "Print the JSON schema of scenario files, for editors.")
   private boolean schema;
 
+  @Option(
+      names = "--reference",
+      description = "Print the keys, values and counters of scenario files as Markdown.")
+  private boolean reference;
+
   @Option(names = "--counters", description = "Print the names that stats and growth can have.")
   private boolean counters;
 
   @Override
   public Integer call() throws ScenarioException, IOException {
-    if (schema || counters) {
-      Stdout.print(spec, schema ? ScenarioSchema.text() : Counters.text());
+    if (schema || reference || counters) {
+      Stdout.print(
+          spec,
+          schema ? ScenarioSchema.text() : reference ? ScenarioReference.text() : Counters.text());
       return ExitCode.OK;
     }
     if (files.isEmpty()) {

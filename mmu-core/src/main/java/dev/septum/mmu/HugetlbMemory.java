@@ -53,24 +53,29 @@ public final class HugetlbMemory implements HostMm {
     return added.hva;
   }
 
-  /** Takes neighbouring folios, the first one aligned; those before it go back. */
+  /** Takes neighbouring folios, the first one aligned; all others go back, all if it fails. */
   private long reserve(long pages, long alignment) {
-    List<Long> skipped = new ArrayList<>();
-    long first = allocFolio();
-    while (first % alignment != 0) {
-      skipped.add(first);
-      first = allocFolio();
+    List<Long> unused = new ArrayList<>();
+    try {
+      long first = allocFolio(unused);
+      while (first % alignment != 0) {
+        first = allocFolio(unused);
+      }
+      for (long next = FOLIO_PAGES; next < pages; next += FOLIO_PAGES) {
+        checkState(allocFolio(unused) == first + next, "host memory is too fragmented");
+      }
+      long used = first;
+      unused.removeIf(folio -> folio >= used);
+      return first;
+    } finally {
+      unused.forEach(folio -> allocator.freeFolio(folio, PageOwner.USER_MEMORY));
     }
-    for (long next = FOLIO_PAGES; next < pages; next += FOLIO_PAGES) {
-      checkState(allocFolio() == first + next, "host memory is too fragmented");
-    }
-    skipped.forEach(folio -> allocator.freeFolio(folio, PageOwner.USER_MEMORY));
-    return first;
   }
 
-  private long allocFolio() {
+  private long allocFolio(List<Long> taken) {
     long folio = allocator.allocFolio(PageOwner.USER_MEMORY, Gfp.KERNEL);
     checkState(folio != PageAllocator.NO_PAGE, "host memory is too small");
+    taken.add(folio);
     return folio;
   }
 

@@ -15,6 +15,7 @@ import dev.septum.kvm.Vcpu;
 import dev.septum.lab.scenario.ByteRange;
 import dev.septum.lab.scenario.Counters;
 import dev.septum.lab.scenario.Kind;
+import dev.septum.lab.scenario.Returns;
 import dev.septum.lab.scenario.SlotSetup;
 import dev.septum.lab.scenario.Step;
 import dev.septum.mmu.AnonymousMemory;
@@ -24,6 +25,7 @@ import dev.septum.mmu.KvmMmu;
 import dev.septum.mmu.MemoryRegion;
 import dev.septum.mmu.Memslot;
 import dev.septum.mmu.MmuView;
+import dev.septum.mmu.PreFault;
 import dev.septum.mmu.SplitCause;
 import java.util.BitSet;
 import java.util.List;
@@ -38,6 +40,9 @@ public abstract class EmulatedVm {
 
   /** Where the guest's code is, in every VM. */
   static final ByteRange CODE = new ByteRange((4L << 30) - (64L << 10), 4L << 30);
+
+  /** {@code KVM_MEMORY_ATTRIBUTE_PRIVATE}. */
+  private static final long MEMORY_ATTRIBUTE_PRIVATE = 8;
 
   private final String name;
   private final Function<String, GuestMemfd> files;
@@ -57,7 +62,14 @@ public abstract class EmulatedVm {
   /** Memory that was touched, of the VMM's anonymous memory. */
   abstract AnonymousMemory userMemory();
 
-  /** The address of a slot's shared memory; what is not there on demand is reserved now. */
+  /** Stands for memory that could not be reserved. */
+  static final long NO_MEMORY = -1;
+
+  /**
+   * The address of a slot's shared memory; what is not there on demand is reserved now.
+   *
+   * @return {@link #NO_MEMORY} if the host has not enough
+   */
   abstract long mapUserMemory(SlotSetup slot);
 
   /** Pages of the VMM's own memory that are there. */
@@ -66,7 +78,7 @@ public abstract class EmulatedVm {
   /** Lets a guest touch addresses; {@code wanted} says which exits end the step. */
   abstract StepResult access(int vcpu, Step step, Predicate<String> wanted);
 
-  abstract StepResult preFault(int vcpu, ByteRange range);
+  abstract PreFault preFault(int vcpu, ByteRange range);
 
   abstract void destroyVm();
 
@@ -84,17 +96,32 @@ public abstract class EmulatedVm {
 
   // Slots.
 
+  final StepResult addSlots(List<SlotSetup> slots) {
+    for (SlotSetup slot : slots) {
+      Errno error = addSlot(slot);
+      if (error.isError()) {
+        return new StepResult(Returns.nameOf(error), "slot %d".formatted(slot.slot()));
+      }
+    }
+    return StepResult.OK;
+  }
+
+  /** Adds a slot; ENOMEM if the host has not the memory to reserve for it. */
   final Errno addSlot(SlotSetup slot) {
+    long hva = mapUserMemory(slot);
+    if (hva < 0) {
+      return Errno.ENOMEM;
+    }
     GuestMemfd file = slot.file() == null ? null : files.apply(slot.file());
     Errno error =
         mmu()
             .memory()
             .setRegion(
-                slot.slot(),
+                slot.id(),
                 SlotSetup.Flag.bits(slot.flags()) | (file == null ? 0 : MemoryRegion.GUEST_MEMFD),
                 slot.gpa().value(),
                 slot.size().value(),
-                mapUserMemory(slot),
+                hva,
                 file,
                 slot.offset().value());
     boolean toPrivate = slot.isPrivate() == null ? isPrivateByDefault() : slot.isPrivate();
@@ -105,13 +132,27 @@ public abstract class EmulatedVm {
 
   abstract boolean isPrivateByDefault();
 
-  final Errno deleteSlot(int number) {
-    return mmu().memory().setRegion(MemoryRegion.delete(number));
+  /** Deletes slots, by what KVM knows them by. */
+  final StepResult deleteSlots(List<Integer> numbers, @Nullable Integer addressSpace) {
+    for (int number : numbers) {
+      Errno error = deleteSlot(SlotSetup.id(number, addressSpace));
+      if (error.isError()) {
+        return new StepResult(Returns.nameOf(error), "slot %d".formatted(number));
+      }
+    }
+    return StepResult.OK;
   }
 
-  final Errno moveSlot(int number, long gpa) {
+  final Errno deleteSlot(int id) {
+    return mmu().memory().setRegion(MemoryRegion.delete(id));
+  }
+
+  final Errno moveSlot(int id, long gpa) {
+    if (gpa % 4096 != 0) {
+      return Errno.EINVAL;
+    }
     return change(
-        number,
+        id,
         old ->
             new MemoryRegion(
                 old.slot(),
@@ -123,22 +164,24 @@ public abstract class EmulatedVm {
                 old.gmemOffset()));
   }
 
-  final Errno setFlags(int number, List<SlotSetup.Flag> flags) {
+  final Errno setFlags(int id, List<SlotSetup.Flag> flags) {
     return change(
-        number,
+        id,
         old ->
             old.withFlags(SlotSetup.Flag.bits(flags) | (old.flags() & MemoryRegion.GUEST_MEMFD)));
   }
 
-  private Errno change(int number, Function<MemoryRegion, MemoryRegion> change) {
-    Memslot slot = mmu().memslots().byId(number);
+  private Errno change(int id, Function<MemoryRegion, MemoryRegion> change) {
+    Memslot slot = mmu().memslots().byId(id);
     return slot == null ? Errno.EINVAL : mmu().memory().setRegion(change.apply(slot.region()));
   }
 
   // Memory.
 
   final Errno setAttributes(ByteRange range, Kind to) {
-    return mmu().memory().setAttributes(range.frames(), to == PRIVATE);
+    return mmu()
+        .memory()
+        .setAttributes(range.start(), range.size(), to == PRIVATE ? MEMORY_ATTRIBUTE_PRIVATE : 0);
   }
 
   abstract Errno convert(ByteRange range, Kind to);
@@ -192,9 +235,9 @@ public abstract class EmulatedVm {
   /** What a dirty log says: the guest frames, or why there is none. */
   record Dirty(Errno error, RangeSet<Long> frames) {}
 
-  final Dirty getDirtyLog(int number) {
-    DirtyTracking.DirtyLog log = mmu().dirtyTracking().getDirtyLog(number);
-    Memslot slot = mmu().memslots().byId(number);
+  final Dirty getDirtyLog(int id) {
+    DirtyTracking.DirtyLog log = mmu().dirtyTracking().getDirtyLog(id);
+    Memslot slot = mmu().memslots().byId(id);
     RangeSet<Long> frames = TreeRangeSet.create();
     if (!log.error().isError() && slot != null) {
       BitSet bits = BitSet.valueOf(log.words().toArray());
@@ -208,8 +251,8 @@ public abstract class EmulatedVm {
   }
 
   /** Clears the bits of a slot's pages, of all or of a range. */
-  final Errno clearDirtyLog(int number, @Nullable ByteRange within) {
-    Memslot slot = mmu().memslots().byId(number);
+  final Errno clearDirtyLog(int id, @Nullable ByteRange within) {
+    Memslot slot = mmu().memslots().byId(id);
     if (slot == null) {
       return Errno.ENOENT;
     }
@@ -221,7 +264,7 @@ public abstract class EmulatedVm {
       long left = part.pages() - word * 64L;
       all.add(left >= 64 ? -1L : (1L << left) - 1);
     }
-    return mmu().dirtyTracking().clearDirtyLog(number, first, part.pages(), all.build());
+    return mmu().dirtyTracking().clearDirtyLog(id, first, part.pages(), all.build());
   }
 
   abstract Dirty collectDirtyRings();

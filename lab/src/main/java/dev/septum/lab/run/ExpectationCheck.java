@@ -38,6 +38,9 @@ final class ExpectationCheck {
   /** Texts of violations that are known by now: what is broken stays broken. */
   private final List<String> knownViolations = new ArrayList<>();
 
+  /** Owners of pages that will be left in the end, and where the file says so. */
+  private final Map<String, String> leaks = new HashMap<>();
+
   /** VMs that may be bugged. */
   private final List<String> knownBugged = new ArrayList<>();
 
@@ -86,8 +89,10 @@ final class ExpectationCheck {
     checkCounts(at + "/stats", expectation.stats(), counters(vm), Map.of());
     checkCounts(at + "/growth", expectation.growth(), counters(vm), countersBefore(vm));
     checkCounts(at + "/pages", expectation.pages(), host.pagesByOwner(), Map.of());
+    checkCounts(at + "/allocated", expectation.allocated(), host.allocated(), Map.of());
     checkSeamcalls(at + "/seamcalls", expectation.seamcalls());
     knownViolations.addAll(expectation.violations());
+    expectation.leaks().forEach(owner -> leaks.put(owner, at + "/leaks"));
   }
 
   private Map<String, Long> counters(@Nullable EmulatedVm vm) {
@@ -189,8 +194,13 @@ final class ExpectationCheck {
   // Mappings.
 
   private static List<MappedLeaf> leafs(EmulatedVm vm, boolean isPrivate) {
-    // Private memory of a TD is in the mirror; that of other VMs is in the direct root.
-    return vm instanceof TdVm && isPrivate ? vm.view().mirrorLeafs() : vm.view().directLeafs();
+    if (vm instanceof TdVm) {
+      return isPrivate ? vm.view().mirrorLeafs() : vm.view().directLeafs();
+    }
+    // One root has both; a leaf is what its frames are.
+    return vm.view().directLeafs().stream()
+        .filter(leaf -> vm.view().isPrivate(leaf.gfn()) == isPrivate)
+        .toList();
   }
 
   private void checkMappings(
@@ -246,10 +256,9 @@ final class ExpectationCheck {
     if (!expectation.nothingElse()) {
       return;
     }
-    checkNothingElse(at, leafs(vm, true), expectation.privateMemory(), "private");
-    if (vm instanceof TdVm || !expectation.sharedMemory().isEmpty()) {
-      checkNothingElse(at, leafs(vm, false), expectation.sharedMemory(), "shared");
-    }
+    String place = at + "/nothing-else";
+    checkNothingElse(place, leafs(vm, true), expectation.privateMemory(), "private");
+    checkNothingElse(place, leafs(vm, false), expectation.sharedMemory(), "shared");
   }
 
   private void checkNothingElse(
@@ -302,8 +311,18 @@ final class ExpectationCheck {
             name -> violation.startsWith("VM %d is bugged".formatted(host.vm(name).kvm().id())));
   }
 
-  /** Whether what is left at the end is known to be. */
-  boolean isKnown(String violation) {
-    return knownViolations.stream().anyMatch(violation::contains);
+  /** Everything is gone: what is left must be known, and what is known must be left. */
+  void checkLeft(List<String> left) {
+    for (String sentence : left) {
+      if (leaks.keySet().stream().noneMatch(sentence::contains)) {
+        findings.add("/vms", sentence);
+      }
+    }
+    leaks.forEach(
+        (owner, at) -> {
+          if (left.stream().noneMatch(sentence -> sentence.contains(owner))) {
+            findings.add(at, "in the end %s has no page, expected was a leak".formatted(owner));
+          }
+        });
   }
 }

@@ -92,8 +92,8 @@ public final class HookedKernel extends ForwardingKernel {
         left.add(new Hook(1, hook.times - 1, hook.body));
       }
     }
-    if (!left.isEmpty()) {
-      hooks.put(lockClass, left);
+    for (Hook hook : left) {
+      before(lockClass, hook.due, hook.times, hook.body);
     }
   }
 

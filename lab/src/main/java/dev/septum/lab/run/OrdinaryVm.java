@@ -30,10 +30,13 @@ import dev.septum.mmu.KvmModule;
 import dev.septum.mmu.MemoryConversion;
 import dev.septum.mmu.Memslot;
 import dev.septum.mmu.MmuParams;
+import dev.septum.mmu.PreFault;
 import dev.septum.mmu.SpteFormat;
 import dev.septum.mmu.VcpuMmu;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Function;
 import java.util.function.Predicate;
 
@@ -60,9 +63,24 @@ final class OrdinaryVm extends EmulatedVm {
     private final AnonymousMemory anonymous;
     private final HugetlbMemory reserved;
 
+    /** Memory reserved for a slot, and its address. */
+    private record Reserved(long gpa, long bytes, PageLevel level) {}
+
+    private final Map<Reserved, Long> reservedAt = new ConcurrentHashMap<>();
+
     UserMemory(PageAllocator pages) {
       anonymous = new AnonymousMemory(pages);
       reserved = new HugetlbMemory(pages);
+    }
+
+    /** Reserves memory for a slot, unless an earlier slot there had it reserved already. */
+    long reserve(long gpa, long bytes, PageLevel level) {
+      Long present = reservedAt.get(new Reserved(gpa, bytes, level));
+      if (present == null) {
+        present = reserved.map(gpa, bytes, level);
+        reservedAt.put(new Reserved(gpa, bytes, level), present);
+      }
+      return present;
     }
 
     private HostMm at(long hva) {
@@ -148,9 +166,15 @@ final class OrdinaryVm extends EmulatedVm {
 
   @Override
   long mapUserMemory(SlotSetup slot) {
-    return slot.backing() == Level.SIZE_4K
-        ? ANONYMOUS + slot.gpa().value()
-        : user.reserved.map(slot.gpa().value(), slot.size().value(), slot.backing().pageLevel());
+    if (slot.backing() == Level.SIZE_4K) {
+      return ANONYMOUS + (slot.hva() == null ? slot.gpa() : slot.hva()).value();
+    }
+    try {
+      return user.reserve(slot.gpa().value(), slot.size().value(), slot.backing().pageLevel());
+    } catch (IllegalStateException e) {
+      // What it says: the host's memory is too small or in too small pieces.
+      return NO_MEMORY;
+    }
   }
 
   @Override
@@ -170,6 +194,18 @@ final class OrdinaryVm extends EmulatedVm {
 
   @Override
   StepResult access(int vcpu, Step step, Predicate<String> wanted) {
+    if (step.smm() == null || !step.smm()) {
+      return accessAll(vcpu, step, wanted);
+    }
+    vcpus.get(vcpu).enterSmm();
+    try {
+      return accessAll(vcpu, step, wanted);
+    } finally {
+      vcpus.get(vcpu).leaveSmm();
+    }
+  }
+
+  private StepResult accessAll(int vcpu, Step step, Predicate<String> wanted) {
     AccessKind kind =
         switch (step.verb()) {
           case READ -> AccessKind.READ;
@@ -227,14 +263,14 @@ final class OrdinaryVm extends EmulatedVm {
         FaultOutcome.MemoryFault fault = access.memoryFault();
         yield fault == null
             ? new StepResult(Returns.nameOf(access.error()), at)
-            : new StepResult("memory-fault", "%s, as %s memory".formatted(at, kindOf(fault)));
+            : StepResult.exit("memory-fault", fault.gpa(), fault.size(), fault.isPrivate());
       }
     };
   }
 
   @Override
-  StepResult preFault(int vcpu, ByteRange range) {
-    return StepResult.of(vcpus.get(vcpu).preFault(range.start(), range.size()).error());
+  PreFault preFault(int vcpu, ByteRange range) {
+    return vcpus.get(vcpu).preFault(range.start(), range.size());
   }
 
   @Override

@@ -116,14 +116,17 @@ public final class ScenarioHost {
 
   private static void must(ScenarioFile file, String at, Errno error) {
     if (error.isError()) {
-      throw failed(file, at, "KVM refuses it: " + error);
+      throw failed(
+          file,
+          at,
+          error == Errno.ENOMEM
+              ? "the host has not enough memory for it"
+              : "KVM refuses it: " + error);
     }
   }
 
   private static SetupException failed(ScenarioFile file, String at, String why) {
-    return new SetupException(
-        "%s:%d: %s: %s"
-            .formatted(file.name(), file.lineOf(at), at.substring(1).replace('/', '.'), why));
+    return new SetupException(file.placeOf(at) + ": " + why);
   }
 
   public HookedKernel kernel() {
@@ -186,6 +189,13 @@ public final class ScenarioHost {
     ImmutableMap.Builder<String, Long> owned = ImmutableMap.builder();
     pages().census().forEach((owner, count) -> owned.put(owner.tag(), count));
     return owned.buildOrThrow();
+  }
+
+  /** Pages of each file that have memory. */
+  ImmutableMap<String, Long> allocated() {
+    ImmutableMap.Builder<String, Long> pages = ImmutableMap.builder();
+    files.forEach((name, file) -> pages.put(name, file.allocatedFrames()));
+    return pages.buildOrThrow();
   }
 
   /** One sentence for each invariant that does not hold. Nothing may run meanwhile. */

@@ -54,11 +54,7 @@ public final class ScenarioRun {
     for (int i = 0; i < scenario.phases().size(); i++) {
       phases.add(run("/phases/" + i, i + 1, scenario.phases().get(i)));
     }
-    for (String left : host.tearDown()) {
-      if (!expectations.isKnown(left)) {
-        findings.add("/vms", left);
-      }
-    }
+    expectations.checkLeft(host.tearDown());
     return RunReport.of(
         file.name(), scenario.scenario(), host.backend(), phases, found(findings.take()));
   }

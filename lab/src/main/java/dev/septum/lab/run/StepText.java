@@ -18,21 +18,26 @@ final class StepText {
 
   static String of(Step step) {
     String who =
-        Stream.of(step.vcpu(), step.vm(), step.file())
-            .filter(name -> name != null)
-            .findFirst()
-            .map(name -> name + " ")
-            .orElse("");
+        Stream.of(label("vCPU ", step.vcpu()), label("VM ", step.vm()), label("file ", step.file()))
+            .collect(Collectors.joining());
     String what = value(step.verb().of(step));
     String how =
         Verb.modifiersOf(step).entrySet().stream()
             .map(entry -> " " + entry.getKey() + " " + value(entry.getValue()))
             .collect(Collectors.joining());
-    return who + step.verb().key() + (what.isEmpty() ? "" : " " + what) + how;
+    String often = step.repeat() == 1 ? "" : ", %d times".formatted(step.repeat());
+    return who + step.verb().key() + (what.isEmpty() ? "" : " " + what) + how + often;
+  }
+
+  private static String label(String what, @Nullable String name) {
+    return name == null ? "" : what + name + " ";
   }
 
   private static String value(@Nullable Object value) {
     if (value instanceof List<?> list) {
+      if (!list.isEmpty() && list.get(0) instanceof Step) {
+        return list.size() + "";
+      }
       return list.stream().map(StepText::value).collect(Collectors.joining(", "));
     }
     if (value instanceof SlotSetup slot) {

@@ -14,6 +14,7 @@ import dev.septum.lab.scenario.VmSetup;
 import dev.septum.mmu.AnonymousMemory;
 import dev.septum.mmu.GuestMemfd;
 import dev.septum.mmu.KvmMmu;
+import dev.septum.mmu.PreFault;
 import dev.septum.tdx.KvmTdx;
 import dev.septum.tdx.RunExit;
 import dev.septum.tdx.TdxHost;
@@ -76,7 +77,7 @@ public final class TdVm extends EmulatedVm {
 
   @Override
   long mapUserMemory(SlotSetup slot) {
-    return Vmm.hvaOf(slot.gpa().value());
+    return Vmm.hvaOf((slot.hva() == null ? slot.gpa() : slot.hva()).value());
   }
 
   @Override
@@ -116,16 +117,10 @@ public final class TdVm extends EmulatedVm {
       return new StepResult(Returns.nameOf(failed.error()), failed.reason());
     }
     if (exit instanceof RunExit.MemoryFault fault) {
-      return new StepResult(
-          "memory-fault",
-          "at 0x%x, as %s memory".formatted(fault.gpa(), fault.isPrivate() ? "private" : "shared"));
+      return StepResult.exit("memory-fault", fault.gpa(), fault.bytes(), fault.isPrivate());
     }
     if (exit instanceof RunExit.MapGpa map) {
-      return new StepResult(
-          "map-gpa",
-          "0x%x..0x%x to %s"
-              .formatted(
-                  map.gpa(), map.gpa() + map.bytes(), map.toPrivate() ? "private" : "shared"));
+      return StepResult.exit("map-gpa", map.gpa(), map.bytes(), map.toPrivate());
     }
     return StepResult.OK;
   }
@@ -195,9 +190,8 @@ public final class TdVm extends EmulatedVm {
   }
 
   @Override
-  StepResult preFault(int vcpu, ByteRange range) {
-    VcpuTdx running = vmm.vcpus().get(vcpu);
-    return StepResult.of(running.preFault(range.start(), range.size()).error());
+  PreFault preFault(int vcpu, ByteRange range) {
+    return vmm.vcpus().get(vcpu).preFault(range.start(), range.size());
   }
 
   @Override

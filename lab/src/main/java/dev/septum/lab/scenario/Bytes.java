@@ -6,10 +6,10 @@ import com.fasterxml.jackson.annotation.JsonValue;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
-/** A size or an address, in bytes; a multiple of 4096 unless it is 0. */
+/** A size or an address, in bytes. */
 public record Bytes(long value) {
 
-  static final String ACCEPTED = "bytes, a multiple of 4K, such as 0x200000, 64K, 2M or 1G";
+  static final String ACCEPTED = "bytes, such as 0x200000, 64K, 2M or 1G";
 
   private static final Pattern TEXT =
       Pattern.compile("(?:0x([0-9a-f]{1,15})|([0-9]{1,18}))([KMGT]?)", Pattern.CASE_INSENSITIVE);
@@ -26,7 +26,6 @@ public record Bytes(long value) {
     } catch (ArithmeticException e) {
       throw new IllegalArgumentException(ACCEPTED, e);
     }
-    checkArgument(value % 4096 == 0, ACCEPTED);
     return new Bytes(value);
   }
 
@@ -34,6 +33,11 @@ public record Bytes(long value) {
     return suffix.isEmpty()
         ? 1
         : 1L << (10 * (1 + "KMGT".indexOf(Character.toUpperCase(suffix.charAt(0)))));
+  }
+
+  /** Whether it is a whole number of 4 KiB pages. */
+  public boolean isPages() {
+    return value % 4096 == 0;
   }
 
   /** 4 KiB frames. */

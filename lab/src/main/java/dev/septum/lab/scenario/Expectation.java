@@ -42,12 +42,18 @@ public record Expectation(
             "Host pages by owner: guest_memory, user_memory, mmu_page_table, sept_page,"
                 + " external_page_table, pamt_cache, pamt_page, td_control, free.")
         Map<String, Amount> pages,
+    @JsonPropertyDescription("Pages of files that have memory, by the files' names.")
+        Map<String, Amount> allocated,
     @JsonPropertyDescription("Whether the VM is bugged (KVM_BUG_ON). Default: it must not be.")
         @Nullable Boolean bugged,
     @JsonPropertyDescription(
             "Texts, each a part of one violated invariant: all violations must be named, and each"
+                + " must be there, from now on. Default: there is none.")
+        List<String> violations,
+    @JsonPropertyDescription(
+            "Owners of pages that will be left when everything is gone: all must be named, and each"
                 + " must be there. Default: there is none.")
-        List<String> violations) {
+        List<String> leaks) {
 
   /** Fills in what the file leaves out. */
   public Expectation {
@@ -62,7 +68,9 @@ public record Expectation(
     growth = copy(growth);
     seamcalls = copy(seamcalls);
     pages = copy(pages);
+    allocated = copy(allocated);
     violations = violations == null ? ImmutableList.of() : ImmutableList.copyOf(violations);
+    leaks = leaks == null ? ImmutableList.of() : ImmutableList.copyOf(leaks);
   }
 
   private static <K, V> Map<K, V> copy(@Nullable Map<K, V> map) {

@@ -15,6 +15,11 @@ public record ScenarioFile(String name, Scenario scenario, Lines lines) {
     return lines.of(pointer);
   }
 
+  /** The place of a value as messages begin: {@code file.yaml:12: phases[0].steps[2]}. */
+  public String placeOf(String pointer) {
+    return "%s:%d: %s".formatted(name, lineOf(pointer), Lines.text(pointer));
+  }
+
   /** The backend that it is run on if nobody chooses one. */
   public String defaultBackend() {
     return scenario.backends().get(0);

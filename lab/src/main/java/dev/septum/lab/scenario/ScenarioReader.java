@@ -3,22 +3,28 @@ package dev.septum.lab.scenario;
 import static java.nio.charset.StandardCharsets.UTF_8;
 
 import com.fasterxml.jackson.core.JsonLocation;
+import com.fasterxml.jackson.core.JsonParseException;
 import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.core.StreamReadFeature;
+import com.fasterxml.jackson.core.exc.InputCoercionException;
 import com.fasterxml.jackson.databind.DeserializationContext;
 import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonMappingException;
 import com.fasterxml.jackson.databind.KeyDeserializer;
 import com.fasterxml.jackson.databind.PropertyNamingStrategies;
+import com.fasterxml.jackson.databind.cfg.CoercionAction;
+import com.fasterxml.jackson.databind.cfg.CoercionInputShape;
 import com.fasterxml.jackson.databind.deser.std.StdDeserializer;
 import com.fasterxml.jackson.databind.exc.InvalidFormatException;
 import com.fasterxml.jackson.databind.exc.MismatchedInputException;
 import com.fasterxml.jackson.databind.exc.UnrecognizedPropertyException;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.module.SimpleModule;
+import com.fasterxml.jackson.databind.type.LogicalType;
 import com.fasterxml.jackson.dataformat.yaml.YAMLFactory;
+import com.fasterxml.jackson.dataformat.yaml.YAMLParser;
 import com.google.common.base.CaseFormat;
 import com.google.common.collect.ImmutableMap;
 import com.google.common.collect.ImmutableSet;
@@ -29,22 +35,30 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Collection;
+import java.util.List;
 import java.util.function.Function;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
+import org.yaml.snakeyaml.error.MarkedYAMLException;
 
 /** Reads scenario files. What is wrong with one is a single sentence with its line and key. */
 public final class ScenarioReader {
 
   private static final int MAX_BYTES = 1 << 20;
 
+  private static final YAMLFactory YAML =
+      YAMLFactory.builder().enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION).build();
+
   private static final JsonMapper MAPPER =
-      JsonMapper.builder(
-              YAMLFactory.builder().enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION).build())
+      JsonMapper.builder(YAML)
           .propertyNamingStrategy(PropertyNamingStrategies.KEBAB_CASE)
           .enable(DeserializationFeature.ACCEPT_SINGLE_VALUE_AS_ARRAY)
           .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
           .enable(DeserializationFeature.FAIL_ON_READING_DUP_TREE_KEY)
+          .disable(DeserializationFeature.ACCEPT_FLOAT_AS_INT)
+          .withCoercionConfig(
+              LogicalType.Boolean,
+              config -> config.setCoercion(CoercionInputShape.Integer, CoercionAction.Fail))
           .addModule(
               new SimpleModule("septum")
                   .addDeserializer(
@@ -85,21 +99,16 @@ public final class ScenarioReader {
   /** The same of a text; {@code name} stands for the file. */
   public static ScenarioFile read(String name, String text) throws ScenarioException {
     Lines lines;
-    try (JsonParser parser = MAPPER.createParser(text)) {
-      lines = Lines.of(parser);
+    try (YAMLParser parser = YAML.createParser(text)) {
+      lines = Lines.of(name, parser);
       Scenario scenario = MAPPER.readValue(text, Scenario.class);
-      if (scenario == null) {
-        throw new ScenarioException("%s:1: the file is empty".formatted(name));
-      }
       ScenarioFile file = new ScenarioFile(name, scenario, lines);
       new ScenarioCheck(file).run();
       return file;
     } catch (JsonMappingException e) {
       throw new ScenarioException(sentence(name, e));
     } catch (JsonProcessingException e) {
-      throw new ScenarioException(
-          "%s: no YAML: %s"
-              .formatted(at(name, e.getLocation()), firstLine(e.getOriginalMessage())));
+      throw new ScenarioException(syntax(name, e));
     } catch (IOException e) {
       throw new ScenarioException("%s: cannot be read: %s".formatted(name, e.getMessage()));
     }
@@ -110,18 +119,45 @@ public final class ScenarioReader {
   private static String sentence(String name, JsonMappingException e) {
     String where = at(name, e.getLocation()) + ": " + path(e);
     if (e instanceof UnrecognizedPropertyException unknown) {
-      Collection<Object> known = unknown.getKnownPropertyIds();
-      return "%s: there is no such key; accepted: %s"
-          .formatted(where, known == null ? "none" : sorted(known));
+      return where + ": " + unknownKey(unknown);
     }
     if (e instanceof InvalidFormatException format) {
       return "%s: \"%s\" is not accepted; accepted: %s"
           .formatted(where, format.getValue(), acceptedBy(format));
     }
+    if (e.getCause() instanceof InputCoercionException
+        || e.getCause() instanceof JsonParseException) {
+      return where + ": a whole number is expected here";
+    }
     if (e instanceof MismatchedInputException mismatch) {
       return where + ": " + mismatch(mismatch);
     }
     return where + ": " + firstLine(e.getOriginalMessage());
+  }
+
+  private static String syntax(String name, JsonProcessingException e) {
+    if (e.getCause() instanceof MarkedYAMLException yaml && yaml.getProblemMark() != null) {
+      return "%s:%d: no YAML: %s"
+          .formatted(name, yaml.getProblemMark().getLine() + 1, yaml.getProblem());
+    }
+    return "%s: no YAML: %s"
+        .formatted(at(name, e.getLocation()), firstLine(e.getOriginalMessage()));
+  }
+
+  private static String unknownKey(UnrecognizedPropertyException e) {
+    Collection<Object> ids = e.getKnownPropertyIds();
+    List<String> known =
+        ids == null ? List.of() : ids.stream().map(String::valueOf).sorted().toList();
+    String name = e.getPropertyName();
+    return UnknownKey.notModelled(name)
+        .orElseGet(
+            () ->
+                "there is no such key%s; accepted: %s"
+                    .formatted(
+                        UnknownKey.nearest(name, known)
+                            .map(key -> ", did you mean " + key + "?")
+                            .orElse(""),
+                        String.join(", ", known)));
   }
 
   private static String mismatch(MismatchedInputException e) {
@@ -153,7 +189,7 @@ public final class ScenarioReader {
     Class<?> type = e.getTargetType();
     if (type.isEnum()) {
       return Arrays.stream(type.getEnumConstants())
-          .map(constant -> MAPPER.convertValue(constant, String.class))
+          .map(ScenarioReader::nameOf)
           .collect(Collectors.joining(", "));
     }
     if (type == Boolean.class) {
@@ -163,6 +199,11 @@ public final class ScenarioReader {
       return "a whole number";
     }
     return String.valueOf(e.getOriginalMessage());
+  }
+
+  /** The name of an enum's constant in files. */
+  static String nameOf(Object constant) {
+    return MAPPER.convertValue(constant, String.class);
   }
 
   private static Collection<Object> keysOf(Class<?> type) {

@@ -74,9 +74,20 @@ public final class ScenarioSchema {
       node.put("description", accepted);
       return inline(node);
     }
+    if (erased == String.class) {
+      // A text may look like a number, such as the name of a vCPU.
+      node.putArray("type").add("string").add("number").add("boolean");
+      return inline(node);
+    }
     if (erased == Returns.class) {
       node.putArray("type").add("string").add("integer").add("array").add("object");
       node.put("description", Returns.ACCEPTED);
+      node.putObject("items").putArray("type").add("string").add("integer");
+      node.putObject("additionalProperties")
+          .putArray("type")
+          .add("string")
+          .add("integer")
+          .add("array");
       return inline(node);
     }
     if (Map.class.isAssignableFrom(erased)) {

@@ -40,8 +40,12 @@ public record Step(
 
     // What the VMM does.
     @JsonPropertyDescription("KVM_SET_MEMORY_ATTRIBUTES alone.") @Nullable ByteRange setAttributes,
-    @JsonPropertyDescription("A new memory slot.") @Nullable SlotSetup addSlot,
-    @JsonPropertyDescription("Deletes the slot of this number.") @Nullable Integer deleteSlot,
+    @JsonPropertyDescription(
+            "New memory slots, one or a list; the first that KVM refuses ends the step. Addresses and"
+                + " sizes go to KVM as they are.")
+        @Nullable List<SlotSetup> addSlot,
+    @JsonPropertyDescription("Deletes the slots of these numbers.")
+        @Nullable List<Integer> deleteSlot,
     @JsonPropertyDescription("Moves the slot of this number to another address (gpa).")
         @Nullable Integer moveSlot,
     @JsonPropertyDescription("Gives the slot of this number other flags (flags).")
@@ -69,6 +73,10 @@ public record Step(
     // What happens to a file or on the host.
     @JsonPropertyDescription("Frees a range of the file (FALLOC_FL_PUNCH_HOLE).")
         @Nullable ByteRange punchHole,
+    @JsonPropertyDescription(
+            "A range of the file becomes shared or private (to) where it is: host and guest use"
+                + " what is shared, and nothing is given back.")
+        @Nullable ByteRange convertFile,
     @JsonPropertyDescription("Gives every page of a range of the file its memory (fallocate).")
         @Nullable ByteRange allocate,
     @JsonPropertyDescription("Writes parameters of the kvm module.")
@@ -80,6 +88,8 @@ public record Step(
     @JsonPropertyDescription("Makes something go wrong from now on.") @Nullable Injection inject,
     @JsonPropertyDescription("What was injected is taken back.") @Nullable Boolean stopInjecting,
     @JsonPropertyDescription("What must hold now.") @Nullable Expectation expect,
+    @JsonPropertyDescription("Several steps as one, for repeat; the report has one line for them.")
+        @Nullable List<Step> steps,
 
     // How.
     @JsonPropertyDescription("Of accept: at this level only, 4K or 2M.") @Nullable Level at,
@@ -91,19 +101,39 @@ public record Step(
             "Of read, write, execute: in a TD, by the shared alias. Default: as the memory is when"
                 + " the step begins.")
         @Nullable Kind as,
-    @JsonPropertyDescription("Of convert and set-attributes: shared or private.") @Nullable Kind to,
+    @JsonPropertyDescription("Of convert, convert-file and set-attributes: shared or private.")
+        @Nullable Kind to,
     @JsonPropertyDescription("Of split: write or read. Default: write.") @Nullable Lock lock,
     @JsonPropertyDescription("Of move-slot: the slot's new address.") @Nullable Bytes gpa,
     @JsonPropertyDescription("Of set-flags: the slot's new flags.")
         @Nullable List<SlotSetup.Flag> flags,
     @JsonPropertyDescription("Of clear-dirty-log: these pages only, by their guest addresses.")
         @Nullable ByteRange within,
+    @JsonPropertyDescription(
+            "Of read, write, execute: the vCPU is in SMM meanwhile, and sees the slots of address"
+                + " space 1. For VMs of type default.")
+        @Nullable Boolean smm,
+    @JsonPropertyDescription(
+            "Of steps with slots: the address space that the number is of. Default: 0.")
+        @Nullable Integer addressSpace,
+    @JsonPropertyDescription(
+            "How often the step is done; the first result that is not what returns says ends it."
+                + " Default: 1.")
+        Integer repeat,
 
     // What comes of it.
     @JsonPropertyDescription(
             "Of get-dirty-log and collect-dirty-rings: the guest memory that must be dirty, and no"
                 + " other.")
         @Nullable List<ByteRange> dirty,
+    @JsonPropertyDescription("Of pre-fault: the bytes that must be left when it returns.")
+        @Nullable Bytes left,
+    @JsonPropertyDescription(
+            "Of a step that ends with memory-fault or map-gpa: the guest memory that KVM must"
+                + " name.")
+        @Nullable ByteRange exitRange,
+    @JsonPropertyDescription("Of the same: what that memory must be wanted as, shared or private.")
+        @Nullable Kind exitKind,
     @JsonPropertyDescription(
             "What the step must come to: OK, an errno, 1 or an exit to user space; a list of what"
                 + " it may come to; or a mapping from backends to these. Default: OK.")
@@ -119,6 +149,7 @@ public record Step(
 
   /** Fills in what the file leaves out. */
   public Step {
+    repeat = repeat == null ? 1 : repeat;
     returns = returns == null ? Returns.DONE : returns;
   }
 

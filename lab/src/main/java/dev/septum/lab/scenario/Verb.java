@@ -10,19 +10,19 @@ import org.jspecify.annotations.Nullable;
 
 /** What a step can do: who does it, and which keys say how. */
 public enum Verb {
-  ACCEPT(Subject.TD_VCPU, Step::accept, "at", "touch-first"),
-  READ(Subject.VCPU, Step::read, "every", "as"),
-  WRITE(Subject.VCPU, Step::write, "every", "as"),
-  EXECUTE(Subject.VCPU, Step::execute, "every", "as"),
-  CONVERT(Subject.TD_VCPU_OR_VM, Step::convert, "to"),
-  PRE_FAULT(Subject.VCPU, Step::preFault),
+  ACCEPT(Subject.TD_VCPU, Step::accept, "at", "touch-first", "exit-range", "exit-kind"),
+  READ(Subject.VCPU, Step::read, "every", "as", "smm", "exit-range", "exit-kind"),
+  WRITE(Subject.VCPU, Step::write, "every", "as", "smm", "exit-range", "exit-kind"),
+  EXECUTE(Subject.VCPU, Step::execute, "every", "as", "smm", "exit-range", "exit-kind"),
+  CONVERT(Subject.TD_VCPU_OR_VM, Step::convert, "to", "exit-range", "exit-kind"),
+  PRE_FAULT(Subject.VCPU, Step::preFault, "left"),
   SET_ATTRIBUTES(Subject.VM, Step::setAttributes, "to"),
   ADD_SLOT(Subject.VM, Step::addSlot),
-  DELETE_SLOT(Subject.VM, Step::deleteSlot),
-  MOVE_SLOT(Subject.VM, Step::moveSlot, "gpa"),
-  SET_FLAGS(Subject.VM, Step::setFlags, "flags"),
-  GET_DIRTY_LOG(Subject.ORDINARY_VM, Step::getDirtyLog, "dirty"),
-  CLEAR_DIRTY_LOG(Subject.ORDINARY_VM, Step::clearDirtyLog, "within"),
+  DELETE_SLOT(Subject.VM, Step::deleteSlot, "address-space"),
+  MOVE_SLOT(Subject.VM, Step::moveSlot, "gpa", "address-space"),
+  SET_FLAGS(Subject.VM, Step::setFlags, "flags", "address-space"),
+  GET_DIRTY_LOG(Subject.ORDINARY_VM, Step::getDirtyLog, "dirty", "address-space"),
+  CLEAR_DIRTY_LOG(Subject.ORDINARY_VM, Step::clearDirtyLog, "within", "address-space"),
   COLLECT_DIRTY_RINGS(Subject.ORDINARY_VM, Step::collectDirtyRings, "dirty"),
   SPLIT(Subject.TD, Step::split, "lock"),
   TOPUP_SPLIT_CACHE(Subject.TD, Step::topupSplitCache),
@@ -31,11 +31,13 @@ public enum Verb {
   DESTROY(Subject.VM, Step::destroy),
   PUNCH_HOLE(Subject.FILE, Step::punchHole),
   ALLOCATE(Subject.FILE, Step::allocate),
+  CONVERT_FILE(Subject.FILE, Step::convertFile, "to"),
   SET_PARAMETERS(Subject.NOBODY, Step::setParameters),
   RECOVER_NX_HUGE_PAGES(Subject.NOBODY, Step::recoverNxHugePages),
   INJECT(Subject.NOBODY, Step::inject),
   STOP_INJECTING(Subject.NOBODY, Step::stopInjecting),
-  EXPECT(Subject.NOBODY, Step::expect);
+  EXPECT(Subject.NOBODY, Step::expect),
+  STEPS(Subject.NOBODY, Step::steps);
 
   /** One of a step's values; null where the step has none. */
   @Immutable
@@ -74,6 +76,20 @@ public enum Verb {
     /** The host. */
     NOBODY;
 
+    /** Who it is, for the reference. */
+    String text() {
+      return switch (this) {
+        case VCPU -> "`vcpu`";
+        case TD_VCPU -> "`vcpu` of a TD";
+        case TD_VCPU_OR_VM -> "`vcpu` of a TD, or `vm`";
+        case VM -> "`vm`";
+        case TD -> "`vm`, a TD";
+        case ORDINARY_VM -> "`vm`, no TD";
+        case FILE -> "`file`";
+        case NOBODY -> "";
+      };
+    }
+
     boolean takesVcpu() {
       return this == VCPU || this == TD_VCPU || this == TD_VCPU_OR_VM;
     }
@@ -108,7 +124,12 @@ public enum Verb {
           .put("gpa", Step::gpa)
           .put("flags", Step::flags)
           .put("within", Step::within)
+          .put("smm", Step::smm)
+          .put("address-space", Step::addressSpace)
           .put("dirty", Step::dirty)
+          .put("left", Step::left)
+          .put("exit-range", Step::exitRange)
+          .put("exit-kind", Step::exitKind)
           .buildOrThrow();
 
   /** Modifiers that a verb cannot do without. */
