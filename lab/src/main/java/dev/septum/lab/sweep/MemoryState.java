@@ -20,49 +20,60 @@ record MemoryState(Map<String, ImmutableLongArray> parts) {
    * its file. Levels do not count, so that a split changes nothing.
    */
   static MemoryState byFrame(ScenarioHost host) {
-    return of(host, true);
+    return of(host, Detail.FRAMES);
   }
 
   /** Leaf by leaf, whatever the host pages are. */
   static MemoryState byLeaf(ScenarioHost host) {
-    return of(host, false);
+    return of(host, Detail.LEAFS);
   }
 
-  private static MemoryState of(ScenarioHost host, boolean byFrame) {
+  /** What the guests can see: frame by frame, whatever the host pages, levels and folios are. */
+  static MemoryState byGuestFrame(ScenarioHost host) {
+    return of(host, Detail.GUEST_FRAMES);
+  }
+
+  private enum Detail {
+    FRAMES,
+    LEAFS,
+    GUEST_FRAMES
+  }
+
+  private static MemoryState of(ScenarioHost host, Detail detail) {
     Map<String, ImmutableLongArray> parts = new TreeMap<>();
     for (EmulatedVm vm : host.livingVms()) {
-      parts.put("shared memory of " + vm.name(), leafs(vm, byFrame));
+      parts.put("shared memory of " + vm.name(), leafs(vm, detail));
       parts.put("attributes of " + vm.name(), attributes(vm));
       if (vm instanceof TdVm td) {
-        parts.put("private memory of " + vm.name(), septLeafs(host, td, byFrame));
+        parts.put("private memory of " + vm.name(), septLeafs(host, td, detail));
       }
     }
-    for (String name : host.fileNames()) {
-      parts.put("file " + name, pages(host.file(name), byFrame));
+    if (detail != Detail.GUEST_FRAMES) {
+      host.fileNames().forEach(name -> parts.put("file " + name, pages(host.file(name), detail)));
     }
     return new MemoryState(parts);
   }
 
-  private static ImmutableLongArray leafs(EmulatedVm vm, boolean byFrame) {
+  private static ImmutableLongArray leafs(EmulatedVm vm, Detail detail) {
     ImmutableLongArray.Builder all = ImmutableLongArray.builder();
     for (MappedLeaf leaf : vm.view().directLeafs()) {
-      add(all, leaf.gfn(), leaf.pfn(), leaf.level().pages(), 0, byFrame);
+      add(all, leaf.gfn(), leaf.pfn(), leaf.level().pages(), 0, detail);
     }
     return all.build();
   }
 
-  private static ImmutableLongArray septLeafs(ScenarioHost host, TdVm td, boolean byFrame) {
+  private static ImmutableLongArray septLeafs(ScenarioHost host, TdVm td, Detail detail) {
     ImmutableLongArray.Builder all = ImmutableLongArray.builder();
     for (SeptLeaf leaf : host.tdx().module().view().leafs(td.td().tdr() << 12)) {
       long pages = 1L << (9 * leaf.level());
-      add(all, leaf.gpa() >>> 12, leaf.hpa() >>> 12, pages, leaf.state().ordinal(), byFrame);
+      add(all, leaf.gpa() >>> 12, leaf.hpa() >>> 12, pages, leaf.state().ordinal(), detail);
     }
     return all.build();
   }
 
   private static void add(
-      ImmutableLongArray.Builder all, long gfn, long pfn, long pages, int state, boolean byFrame) {
-    if (!byFrame) {
+      ImmutableLongArray.Builder all, long gfn, long pfn, long pages, int state, Detail detail) {
+    if (!detail) {
       all.add(gfn).add(pages).add(state);
       return;
     }
@@ -81,11 +92,11 @@ record MemoryState(Map<String, ImmutableLongArray> parts) {
     return all.build();
   }
 
-  private static ImmutableLongArray pages(GuestMemfd file, boolean byFrame) {
+  private static ImmutableLongArray pages(GuestMemfd file, Detail detail) {
     ImmutableLongArray.Builder all = ImmutableLongArray.builder();
     for (long index = 0; index < file.frames(); index++) {
       long pfn = file.pfnAt(index);
-      all.add(byFrame || pfn == PageAllocator.NO_PAGE ? pfn : 0);
+      all.add(detail == Detail.FRAMES || pfn == PageAllocator.NO_PAGE ? pfn : 0);
     }
     return all.build();
   }

@@ -44,6 +44,11 @@ record Plan(ImmutableList<Disturbance> disturbances) {
             .collect(ImmutableList.toImmutableList()));
   }
 
+  /** Whether anything is disturbed at a place. */
+  boolean disturbs(String place) {
+    return disturbances.stream().anyMatch(d -> d.point().place().equals(place));
+  }
+
   /** Reads a plan; what is wrong with it is in the exception's text. */
   static Plan parse(String text) {
     ImmutableList.Builder<Disturbance> all = ImmutableList.builder();

@@ -1,0 +1,69 @@
+package dev.septum.lab.sweep;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.septum.kvm.TraceSink;
+import dev.septum.lab.Progress;
+import dev.septum.lab.run.RunReport;
+import dev.septum.lab.run.ScenarioRun;
+import dev.septum.lab.scenario.ScenarioFile;
+import dev.septum.lab.scenario.ScenarioReader;
+import dev.septum.tdx.TdxDesign;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/** The flows that septum sweep runs when it is given none. */
+class BundledFlowsTest {
+
+  private static final Path SCENARIOS = Path.of("scenarios");
+
+  static List<String> flows() throws Exception {
+    return Files.readAllLines(SCENARIOS.resolve("sweep.list"));
+  }
+
+  private static ScenarioFile read(String name) throws Exception {
+    return ScenarioReader.read(SCENARIOS.resolve(name));
+  }
+
+  @Test
+  void everyFlowOfTheDirectory_isListed() throws Exception {
+    List<String> inDirectory = new ArrayList<>();
+    try (Stream<Path> files = Files.list(SCENARIOS.resolve("sweep"))) {
+      files.forEach(file -> inDirectory.add("sweep/" + file.getFileName()));
+    }
+    assertThat(flows()).containsAll(inDirectory).doesNotHaveDuplicates().hasSizeGreaterThan(10);
+  }
+
+  @ParameterizedTest
+  @MethodSource("flows")
+  void undisturbed_everyFlowHoldsOnBothDesigns(String name) throws Exception {
+    for (TdxDesign design : List.of(TdxDesign.SOUND, TdxDesign.POSTED_V3)) {
+      RunReport report = ScenarioRun.run(read(name), design, TraceSink.OFF);
+      assertThat(report.allFindings()).as(design.name()).isEmpty();
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("flows")
+  void disturbedAnywhere_theSoundDesignIsClean(String name) throws Exception {
+    SweepReport report = new Sweep(TdxDesign.SOUND, 60, 1, Progress.OFF).run(List.of(read(name)));
+
+    assertThat(report.flows().get(0).findings()).isEmpty();
+    assertThat(report.flows().get(0).singles()).isGreaterThan(15);
+  }
+
+  @ParameterizedTest
+  @MethodSource("flows")
+  void disturbedAnywhere_thePostedDesignIsNot(String name) throws Exception {
+    SweepReport report =
+        new Sweep(TdxDesign.POSTED_V3, 0, 1, Progress.OFF).run(List.of(read(name)));
+
+    assertThat(report.flows().get(0).findings()).isNotEmpty();
+  }
+}
