@@ -73,7 +73,7 @@ record MemoryState(Map<String, ImmutableLongArray> parts) {
 
   private static void add(
       ImmutableLongArray.Builder all, long gfn, long pfn, long pages, int state, Detail detail) {
-    if (!detail) {
+    if (detail == Detail.LEAFS) {
       all.add(gfn).add(pages).add(state);
       return;
     }
