@@ -78,7 +78,7 @@ record MemoryState(Map<String, ImmutableLongArray> parts) {
       return;
     }
     for (long i = 0; i < pages; i++) {
-      all.add(gfn + i).add(pfn + i).add(state);
+      all.add(gfn + i).add(detail == Detail.FRAMES ? pfn + i : 0).add(state);
     }
   }
 
