@@ -11,6 +11,7 @@ import dev.septum.kvm.GfnRange;
 import dev.septum.kvm.Host;
 import dev.septum.kvm.PageLevel;
 import dev.septum.kvm.TraceSink;
+import dev.septum.lab.run.HookedKernel;
 import dev.septum.mmu.MappedLeaf;
 import dev.septum.mmu.MmuView;
 import dev.septum.mmu.SplitCause;
@@ -156,7 +157,7 @@ final class Bench {
     } catch (Vmm.VmmException e) {
       protocol.observed("user space is told: %s", String.valueOf(e.getMessage()));
       ended = true;
-    } catch (EndlessRetry e) {
+    } catch (HookedKernel.EndlessRetry e) {
       protocol.observed("stopped after %s", String.valueOf(e.getMessage()));
     }
     kernel.boundRounds(Long.MAX_VALUE);

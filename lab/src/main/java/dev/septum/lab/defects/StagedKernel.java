@@ -2,42 +2,29 @@ package dev.septum.lab.defects;
 
 import dev.septum.kernel.EntryTable;
 import dev.septum.kernel.ForwardingGuestMode;
-import dev.septum.kernel.ForwardingKernel;
 import dev.septum.kernel.ForwardingRwLock;
-import dev.septum.kernel.ForwardingSpinLock;
 import dev.septum.kernel.GuestMode;
-import dev.septum.kernel.Kernel;
 import dev.septum.kernel.LockClass;
 import dev.septum.kernel.LockMode;
 import dev.septum.kernel.RwLock;
 import dev.septum.kernel.SharedWord;
-import dev.septum.kernel.SpinLock;
+import dev.septum.lab.run.HookedKernel;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
 
-/**
- * A host kernel on which a demonstration has something happen at a place that others meet by luck,
- * and in which a loop without end is ended and counted.
- */
-final class StagedKernel extends ForwardingKernel {
+/** A hooked kernel on which a demonstration has things happen at further places. */
+final class StagedKernel extends HookedKernel {
 
   private record Countdown(SharedWord left, Runnable body) {}
 
-  private final Map<LockClass, Runnable> beforeNext = new ConcurrentHashMap<>();
   private final Map<LockClass, Countdown> afterRelease = new ConcurrentHashMap<>();
   private volatile @Nullable Runnable insideNextTable;
   private volatile Runnable atKick = () -> {};
-  private final SharedWord roundsLeft = word(Long.MAX_VALUE);
-  private volatile long bound = Long.MAX_VALUE;
-
-  StagedKernel() {
-    super(Kernel.host());
-  }
 
   /** Runs {@code body} on the thread that takes a lock of this class next, before it waits. */
   void before(LockClass lockClass, Runnable body) {
-    beforeNext.put(lockClass, body);
+    before(lockClass, 1, 1, body);
   }
 
   /** Runs {@code body} on the thread that does the nth release of a class from now on. */
@@ -58,25 +45,6 @@ final class StagedKernel extends ForwardingKernel {
     atKick = body;
   }
 
-  /** From now on, as many rounds are let go by: entries of a guest, and faults taken again. */
-  void boundRounds(long rounds) {
-    bound = rounds;
-    roundsLeft.set(rounds);
-  }
-
-  private void round() {
-    if (roundsLeft.addAndGet(-1) < 0) {
-      throw new EndlessRetry(bound);
-    }
-  }
-
-  private void about(LockClass lockClass) {
-    Runnable body = beforeNext.remove(lockClass);
-    if (body != null) {
-      body.run();
-    }
-  }
-
   private void released(LockClass lockClass) {
     Countdown countdown = afterRelease.get(lockClass);
     if (countdown != null && countdown.left().addAndGet(-1) == 0) {
@@ -88,26 +56,9 @@ final class StagedKernel extends ForwardingKernel {
   public RwLock rwLock(LockClass lockClass) {
     return new ForwardingRwLock(super.rwLock(lockClass)) {
       @Override
-      public void lock(LockMode mode) {
-        about(lockClass);
-        super.lock(mode);
-      }
-
-      @Override
       public void unlock(LockMode mode) {
         super.unlock(mode);
         released(lockClass);
-      }
-    };
-  }
-
-  @Override
-  public SpinLock spinLock(LockClass lockClass) {
-    return new ForwardingSpinLock(super.spinLock(lockClass)) {
-      @Override
-      public void lock() {
-        about(lockClass);
-        super.lock();
       }
     };
   }
@@ -126,22 +77,10 @@ final class StagedKernel extends ForwardingKernel {
   public GuestMode guestMode() {
     return new ForwardingGuestMode(super.guestMode()) {
       @Override
-      public void enter() {
-        round();
-        super.enter();
-      }
-
-      @Override
       public boolean kickAndWait() {
         atKick.run();
         return super.kickAndWait();
       }
     };
-  }
-
-  @Override
-  public void condResched() {
-    round();
-    super.condResched();
   }
 }

@@ -21,7 +21,7 @@ import java.util.concurrent.ConcurrentHashMap;
  * A host kernel in which things happen where a lock is about to be taken, and in which a loop
  * without end is ended.
  */
-public final class HookedKernel extends ForwardingKernel {
+public class HookedKernel extends ForwardingKernel {
 
   /** Rounds that a step may take: entries of a guest, and faults taken again. */
   private static final long MANY_ROUNDS = 100_000;
@@ -30,18 +30,20 @@ public final class HookedKernel extends ForwardingKernel {
   private record Hook(int due, int times, Runnable body) {}
 
   /** A loop that does not end by itself. */
-  static final class EndlessRetry extends RuntimeException {
+  public static final class EndlessRetry extends RuntimeException {
     private static final long serialVersionUID = 1L;
 
-    private EndlessRetry() {
-      super(MANY_ROUNDS + " rounds without an end");
+    private EndlessRetry(long rounds) {
+      super(rounds + " rounds without progress");
     }
   }
 
   private final Map<LockClass, List<Hook>> hooks = new ConcurrentHashMap<>();
-  private final SharedWord roundsLeft = word(MANY_ROUNDS);
+  private final SharedWord roundsLeft = word(Long.MAX_VALUE);
+  private volatile long bound = Long.MAX_VALUE;
 
-  HookedKernel() {
+  /** A host kernel in which nothing happens yet. */
+  public HookedKernel() {
     super(Kernel.host());
   }
 
@@ -49,7 +51,7 @@ public final class HookedKernel extends ForwardingKernel {
    * Runs {@code body} on the thread that is about to take a lock of this class. Hooks are not run
    * inside hooks of the same class.
    */
-  public void before(LockClass lockClass, int due, int times, Runnable body) {
+  public final void before(LockClass lockClass, int due, int times, Runnable body) {
     hooks.merge(
         lockClass,
         List.of(new Hook(due, times, body)),
@@ -61,18 +63,24 @@ public final class HookedKernel extends ForwardingKernel {
   }
 
   /** Forgets every hook. */
-  public void clearHooks() {
+  public final void clearHooks() {
     hooks.clear();
   }
 
+  /** From now on, as many rounds are let go by: entries of a guest, and faults taken again. */
+  public final void boundRounds(long rounds) {
+    bound = rounds;
+    roundsLeft.set(rounds);
+  }
+
   /** From now on there is patience for a new step. */
-  void beginStep() {
-    roundsLeft.set(MANY_ROUNDS);
+  final void beginStep() {
+    boundRounds(MANY_ROUNDS);
   }
 
   private void round() {
     if (roundsLeft.addAndGet(-1) < 0) {
-      throw new EndlessRetry();
+      throw new EndlessRetry(bound);
     }
   }
 

@@ -18,6 +18,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.slf4j.MDC;
@@ -140,7 +141,7 @@ final class Flow {
     }
     boolean bugged = host.livingVms().stream().anyMatch(vm -> vm.kvm().isBugged());
     if (bugged) {
-      kind = judgeBugged(host, findings);
+      kind = judgeBugged(host, plan, findings);
     } else {
       host.violations().stream().filter(v -> !isOwed(host, v)).forEach(findings::add);
       String difference = goalOf(plan).differenceTo(stateOf(host, plan));
@@ -165,17 +166,23 @@ final class Flow {
   }
 
   /** What a bugged VM comes to; it may be wrong in anything but in whose pages it has. */
-  private static String judgeBugged(ScenarioHost host, Set<String> findings) {
+  private static String judgeBugged(ScenarioHost host, Plan plan, Set<String> findings) {
     String splat = splat(host);
     String kind = Outcome.BUGGED + ": " + splat.replaceFirst(": .*", "");
     List<String> givenAway =
         host.violations().stream().filter(violation -> violation.contains(GIVEN_AWAY)).toList();
-    if (OWED.matcher(splat).find()) {
+    if (isOwed(splat, plan)) {
       return givenAway.isEmpty() ? kind : kind + ", the host reuses pages of the TD";
     }
     findings.add("the VM is bugged: " + splat);
     findings.addAll(givenAway);
     return kind;
+  }
+
+  /** Only a SEAMCALL that was made to fail may bug a VM. */
+  private static boolean isOwed(String splat, Plan plan) {
+    Matcher matcher = OWED.matcher(splat);
+    return matcher.find() && (matcher.group(1) == null || plan.disturbs(matcher.group(1)));
   }
 
   /** With other folios than were asked for only the guest's view is the same. */

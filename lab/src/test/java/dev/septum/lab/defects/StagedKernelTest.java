@@ -8,6 +8,7 @@ import dev.septum.kernel.LockClass;
 import dev.septum.kernel.LockMode;
 import dev.septum.kernel.RwLock;
 import dev.septum.kernel.SpinLock;
+import dev.septum.lab.run.HookedKernel;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -78,9 +79,9 @@ class StagedKernelTest {
     kernel.condResched();
 
     assertThatThrownBy(vcpu::enter)
-        .isInstanceOf(EndlessRetry.class)
+        .isInstanceOf(HookedKernel.EndlessRetry.class)
         .hasMessage("2 rounds without progress");
     assertThat(vcpu.isInGuest()).isFalse();
-    assertThatThrownBy(kernel::condResched).isInstanceOf(EndlessRetry.class);
+    assertThatThrownBy(kernel::condResched).isInstanceOf(HookedKernel.EndlessRetry.class);
   }
 }
