@@ -14,6 +14,7 @@ import dev.septum.kernel.PageOwner;
 import dev.septum.kernel.Placement;
 import dev.septum.kvm.Errno;
 import dev.septum.kvm.PageLevel;
+import dev.septum.mmu.MemoryRegion;
 import dev.septum.mmu.MmuCounter;
 import dev.septum.tdx.TdxDesign;
 import dev.septum.tdx.guest.AcceptMemory;
@@ -109,5 +110,16 @@ final class FeatureFlowTest {
     TdScenario.run(vmm, accept);
     assertThat(accept.accepts4K()).isEqualTo(512);
     assertThat(leafs2M(vmm)).isEmpty();
+  }
+
+  /** Nobody can emulate the write that a protected guest makes to it. */
+  @Test
+  void aTdHasNoReadOnlyMemory() {
+    use(TdxModuleConfig.defaults());
+    Vmm vmm = host.boot();
+    MemoryRegion region = MemoryRegion.shared(9, 0x40000, 16, Vmm.hvaOf(0x40000000L));
+    assertThat(vmm.kvm().mmu().memory().setRegion(region.withFlags(MemoryRegion.READONLY)))
+        .isEqualTo(Errno.EINVAL);
+    assertThat(vmm.kvm().mmu().memory().setRegion(region)).isEqualTo(Errno.OK);
   }
 }

@@ -131,12 +131,17 @@ public final class VmMemory {
     return Errno.OK;
   }
 
-  /** {@code check_memory_region_flags}: private memory can be neither logged nor read-only. */
+  /**
+   * {@code check_memory_region_flags}: private memory can be neither logged nor read-only, and
+   * where the guest's state is protected nothing is read-only, since KVM could not emulate the
+   * write.
+   */
   private boolean hasPossibleFlags(MemoryRegion region) {
+    int readOnly = kvm.type() == VmType.TDX ? 0 : MemoryRegion.READONLY;
     int possible =
         region.has(MemoryRegion.GUEST_MEMFD) && kvm.type().hasPrivateMemory()
             ? MemoryRegion.GUEST_MEMFD
-            : MemoryRegion.LOG_DIRTY_PAGES | MemoryRegion.READONLY;
+            : MemoryRegion.LOG_DIRTY_PAGES | readOnly;
     return (region.flags() & ~possible) == 0;
   }
 
