@@ -15,6 +15,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import org.slf4j.MDC;
 
 /**
  * Watches a host while a flow runs on it, notes each point that the flow passes, and disturbs it as
@@ -107,6 +108,7 @@ final class Disturber {
 
   /** Gets a pair for each page that may become one of the S-EPT and has none in its range. */
   private void getPairsForNewPages() {
+    MDC.put(Flow.DISTURBED, "true");
     PageAllocator pages = host.pages();
     Dpamt dpamt = host.tdx().dpamt();
     for (long pfn = 0; pfn < pages.totalPages(); pfn++) {

@@ -42,7 +42,7 @@ final class Flow {
               + "|leaf stays blocked after a failed split");
 
   /** Set while a run is disturbed: its log lines are of no interest. */
-  private static final String DISTURBED = "disturbed";
+  static final String DISTURBED = "disturbed";
 
   /** A violation that a bugged VM does not excuse. */
   private static final String GIVEN_AWAY = " still has pages that the host took for other uses";
