@@ -56,6 +56,9 @@ final class Flow {
   private final TdxDesign design;
   private final int phase;
 
+  /** What is done in the flow; expectations are for undisturbed runs. */
+  private final ImmutableList<Step> steps;
+
   /** What each step comes to and what there is in the end, undisturbed. */
   private final List<String> undisturbed = new ArrayList<>();
 
@@ -68,10 +71,13 @@ final class Flow {
     this.file = file;
     this.design = design;
     this.phase = phase;
+    this.steps =
+        stepsOf(file.scenario().phases().get(phase)).stream()
+            .filter(step -> step.verb() != Verb.EXPECT)
+            .collect(ImmutableList.toImmutableList());
     Stage stage = prepared();
     Disturber watcher = new Disturber(stage.host(), Plan.NONE);
     watcher.start();
-    List<Step> steps = steps();
     for (int i = 0; i < steps.size(); i++) {
       undisturbed.add(stage.perform(place(i), steps.get(i)).code());
     }
@@ -91,11 +97,8 @@ final class Flow {
     return "/phases/%d/steps/%d".formatted(phase, step);
   }
 
-  /** What is done in the flow; expectations are for undisturbed runs. */
-  private List<Step> steps() {
-    List<Step> steps = file.scenario().phases().get(phase).steps();
-    return (steps == null ? List.<Step>of() : steps)
-        .stream().filter(step -> step.verb() != Verb.EXPECT).toList();
+  private static List<Step> stepsOf(Phase phase) {
+    return phase.steps() == null ? List.of() : phase.steps();
   }
 
   /** A host on which everything before the flow has happened. */
@@ -103,14 +106,14 @@ final class Flow {
     Stage stage = new Stage(file, design, TraceSink.OFF);
     for (int i = 0; i < phase; i++) {
       Phase before = file.scenario().phases().get(i);
-      List<Step> steps = before.steps() == null ? List.of() : before.steps();
+      List<Step> earlier = stepsOf(before);
       for (int round = 0; round < before.repeat(); round++) {
-        for (int j = 0; j < steps.size(); j++) {
-          stage.perform("/phases/%d/steps/%d".formatted(i, j), steps.get(j));
+        for (int j = 0; j < earlier.size(); j++) {
+          stage.perform("/phases/%d/steps/%d".formatted(i, j), earlier.get(j));
         }
       }
     }
-    stage.host().violations();
+    stage.host().kernel().rcu().barrier();
     return stage;
   }
 
@@ -141,7 +144,7 @@ final class Flow {
     } finally {
       disturber.stop();
     }
-    boolean bugged = host.livingVms().stream().anyMatch(vm -> vm.kvm().isBugged());
+    boolean bugged = isBugged(host);
     if (bugged) {
       kind = judgeBugged(host, plan, findings);
     } else {
@@ -220,6 +223,10 @@ final class Flow {
     return host.tdx().dpamt().counters().get(PamtCounter.REMOVE_FAILURES);
   }
 
+  private static boolean isBugged(ScenarioHost host) {
+    return host.livingVms().stream().anyMatch(vm -> vm.kvm().isBugged());
+  }
+
   /** The report of the first broken invariant. */
   private static String splat(ScenarioHost host) {
     return host.livingVms().stream()
@@ -232,14 +239,12 @@ final class Flow {
   /** Does every step until it comes to what it should; returns the first other result. */
   private String runSteps(Stage stage, Set<String> findings) {
     String kind = Outcome.ABSORBED;
-    List<Step> steps = steps();
     for (int i = 0; i < steps.size(); i++) {
       for (int tries = 1; ; tries++) {
         MemoryState before =
             isAllOrNothing(steps.get(i)) ? MemoryState.byFrame(stage.host()) : null;
         StepResult result = stage.perform(place(i), steps.get(i));
-        if (result.code().equals(undisturbed.get(i))
-            || stage.host().livingVms().stream().anyMatch(vm -> vm.kvm().isBugged())) {
+        if (result.code().equals(undisturbed.get(i)) || isBugged(stage.host())) {
           break;
         }
         kind = kind.equals(Outcome.ABSORBED) ? result.code() : kind;

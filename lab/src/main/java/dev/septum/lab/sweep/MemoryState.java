@@ -10,6 +10,7 @@ import dev.septum.mmu.MappedLeaf;
 import dev.septum.mmu.Memslot;
 import dev.septum.tdx.module.TdxModuleView.SeptLeaf;
 import java.util.Map;
+import java.util.Objects;
 import java.util.TreeMap;
 
 /** What a host's guests and files have of their memory. */
@@ -106,9 +107,7 @@ record MemoryState(Map<String, ImmutableLongArray> parts) {
     return String.join(
         ", ",
         parts.keySet().stream()
-            .filter(
-                part ->
-                    !String.valueOf(parts.get(part)).equals(String.valueOf(other.parts.get(part))))
+            .filter(part -> !Objects.equals(parts.get(part), other.parts.get(part)))
             .toList());
   }
 }
