@@ -41,15 +41,7 @@ final class PostedSplitTest {
   @Test
   void s9_aLostRace_burnsItsPair() {
     Vmm vmm = host.bootWithLeafs(1);
-    long[] other = new long[1];
-    host.kernel()
-        .otherThreadBefore(
-            LockClass.PAMT_LOCK,
-            1,
-            () -> {
-              other[0] = host.unbackedSeptPage() + 1;
-              assertThat(host.tdx().dpamt().get(other[0])).isEqualTo(Errno.OK);
-            });
+    long[] other = host.otherWinsTheNextGet();
 
     assertThat(split(vmm, 0x210, 0x220)).isEqualTo(Errno.OK);
 

@@ -125,16 +125,7 @@ final class SoundSplitTest {
   @Test
   void s9_aPairThatAnotherGetInstalledFirst_goesBackIntoTheCache() {
     Vmm vmm = host.bootWithLeafs(1);
-    long[] other = new long[1];
-    // Between the count of 0 and pamt_lock, another user of the S-EPT page's range comes first.
-    host.kernel()
-        .otherThreadBefore(
-            LockClass.PAMT_LOCK,
-            1,
-            () -> {
-              other[0] = host.unbackedSeptPage() + 1;
-              assertThat(host.tdx().dpamt().get(other[0])).isEqualTo(Errno.OK);
-            });
+    long[] other = host.otherWinsTheNextGet();
     assertThat(split(vmm, 0x210, 0x220)).isEqualTo(Errno.OK);
     assertThat(vmm.kvm().splitCacheCount()).isEqualTo(2);
     assertThat(host.count(PamtCounter.LOST_RACES)).isEqualTo(1);

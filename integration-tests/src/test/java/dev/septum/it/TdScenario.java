@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.google.common.collect.ImmutableList;
 import dev.septum.dpamt.PamtCounter;
+import dev.septum.kernel.LockClass;
 import dev.septum.kernel.LockMode;
 import dev.septum.kernel.PageAllocator;
 import dev.septum.kernel.PageOwner;
@@ -365,6 +366,22 @@ final class TdScenario implements AfterEachCallback {
         + allocations(PageOwner.MMU_PAGE_TABLE.tag())
         + allocations(PageOwner.EXTERNAL_PAGE_TABLE.tag())
         + allocations(PageOwner.PAMT_CACHE.tag());
+  }
+
+  /**
+   * Another user of the range of a new S-EPT page gets its pair first: between the count of 0 and
+   * pamt_lock. The page of that user, once it has come.
+   */
+  long[] otherWinsTheNextGet() {
+    long[] page = new long[1];
+    kernel.otherThreadBefore(
+        LockClass.PAMT_LOCK,
+        1,
+        () -> {
+          page[0] = unbackedSeptPage() + 1;
+          assertThat(tdx.dpamt().get(page[0])).isEqualTo(Errno.OK);
+        });
+    return page;
   }
 
   /** The page for the S-EPT table of a split in progress: the last one, and without a pair. */

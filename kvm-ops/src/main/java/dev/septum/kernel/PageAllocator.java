@@ -213,6 +213,14 @@ public final class PageAllocator {
     return new EnumMap<>(census);
   }
 
+  /** How many pages each owner has; without free pages, and without owners that have none. */
+  public synchronized Map<PageOwner, Long> taken() {
+    EnumMap<PageOwner, Long> taken = new EnumMap<>(census);
+    taken.remove(PageOwner.FREE);
+    taken.values().removeIf(count -> count == 0);
+    return taken;
+  }
+
   /** Counts every page again, one by one: must equal {@link #census}. */
   public synchronized Map<PageOwner, Long> recount() {
     EnumMap<PageOwner, Long> counts = new EnumMap<>(PageOwner.class);

@@ -502,4 +502,14 @@ class PageAllocatorTest {
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessage("505 pages from pfn 0x%x are not in one range".formatted(folio + 8));
   }
+
+  @Test
+  void taken_isTheCensusOfThoseWhoHavePages() {
+    assertThat(pages.taken()).isEmpty();
+
+    pages.allocFolio(PageOwner.GUEST_MEMORY, Gfp.KERNEL);
+    pages.freePage(pages.allocPage(PageOwner.SEPT_PAGE, Gfp.KERNEL), PageOwner.SEPT_PAGE);
+
+    assertThat(pages.taken()).containsExactly(Map.entry(PageOwner.GUEST_MEMORY, 512L));
+  }
 }

@@ -218,12 +218,8 @@ final class BootCommand implements Callable<Integer> {
                 ? OptionalLong.empty()
                 : OptionalLong.of(Size2M.roundUp(hostMemory.bytes())),
             sink);
-    if (!ProgressLine.isWanted(progress)) {
-      return guestBoot.boot(guest, options, Progress.OFF);
-    }
-    try (ProgressLine line = new ProgressLine(spec.commandLine().getErr(), System::nanoTime)) {
-      return guestBoot.boot(guest, options, line);
-    }
+    return ProgressLine.whileShowing(
+        spec, progress, watcher -> guestBoot.boot(guest, options, watcher));
   }
 
   private ParameterException usage(String message) {

@@ -138,12 +138,7 @@ final class ConformCommand implements Callable<Integer> {
 
   /** Reads each recording again, since together they may not fit into memory. */
   private ConformReport compare(List<Recordings.Found> recordings) throws IOException {
-    if (!ProgressLine.isWanted(progress)) {
-      return compare(recordings, Progress.OFF);
-    }
-    try (ProgressLine line = new ProgressLine(spec.commandLine().getErr(), System::nanoTime)) {
-      return compare(recordings, line);
-    }
+    return ProgressLine.whileShowing(spec, progress, watcher -> compare(recordings, watcher));
   }
 
   private ConformReport compare(List<Recordings.Found> recordings, Progress watcher)

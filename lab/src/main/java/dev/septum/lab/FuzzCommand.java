@@ -77,14 +77,9 @@ final class FuzzCommand implements Callable<Integer> {
   public Integer call() throws IOException {
     require(runs >= 1 && runs <= Integer.MAX_VALUE, "--runs %d is not positive", runs);
     require(steps >= 1 && steps <= MAX_STEPS, "--steps %d is not in [1, 10000]", steps);
-    FuzzReport report;
-    if (ProgressLine.isWanted(progress)) {
-      try (ProgressLine line = new ProgressLine(spec.commandLine().getErr(), System::nanoTime)) {
-        report = new Fuzz(design, steps, line).run(seed, runs);
-      }
-    } else {
-      report = new Fuzz(design, steps, Progress.OFF).run(seed, runs);
-    }
+    FuzzReport report =
+        ProgressLine.whileShowing(
+            spec, progress, watcher -> new Fuzz(design, steps, watcher).run(seed, runs));
     Stdout.print(spec, json ? JsonReport.of(report) : report.text());
     return report.held() ? ExitCode.OK : ExitCode.SOFTWARE;
   }

@@ -3,6 +3,7 @@ package dev.septum.lab;
 import java.io.PrintWriter;
 import java.util.function.LongSupplier;
 import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Model.CommandSpec;
 
 /** One line on a terminal that is written over and over, once a boot takes long. */
 final class ProgressLine implements Progress, AutoCloseable {
@@ -27,8 +28,24 @@ final class ProgressLine implements Progress, AutoCloseable {
     this.nextNanos = nanoClock.getAsLong() + PATIENCE_NANOS;
   }
 
-  /** Whether to show one: as {@code --progress} says, else if stderr is a terminal. */
-  static boolean isWanted(@Nullable Boolean option) {
+  /** Work that somebody may watch. */
+  interface Work<R, E extends Exception> {
+    R run(Progress progress) throws E;
+  }
+
+  /** Does work, and shows how far it is if that is wanted. */
+  static <R, E extends Exception> R whileShowing(
+      CommandSpec command, @Nullable Boolean option, Work<R, E> work) throws E {
+    if (!isWanted(option)) {
+      return work.run(Progress.OFF);
+    }
+    try (ProgressLine line = new ProgressLine(command.commandLine().getErr(), System::nanoTime)) {
+      return work.run(line);
+    }
+  }
+
+  /** As {@code --progress} says, else if stderr is a terminal. */
+  private static boolean isWanted(@Nullable Boolean option) {
     return option == null ? Boolean.getBoolean(Septum.STDERR_IS_TERMINAL) : option;
   }
 

@@ -97,10 +97,7 @@ final class RunCommand implements Callable<Integer> {
       throw new ParameterException(
           spec.commandLine(), "--trace takes one FILE, not " + files.size());
     }
-    List<ScenarioFile> scenarios = new ArrayList<>();
-    for (Path file : files) {
-      scenarios.add(ScenarioReader.read(file));
-    }
+    List<ScenarioFile> scenarios = ScenarioReader.readAll(files);
     if (check) {
       return ExitCode.OK;
     }

@@ -96,21 +96,15 @@ final class SweepCommand implements Callable<Integer> {
     if (pairs != null && pairs < 0) {
       throw usage("--pairs %d is negative".formatted(pairs));
     }
-    List<ScenarioFile> scenarios = files.isEmpty() ? bundled() : read();
+    List<ScenarioFile> scenarios = files.isEmpty() ? bundled() : ScenarioReader.readAll(files);
     for (ScenarioFile scenario : scenarios) {
       Sweep.phasesOf(scenario);
     }
     if (plan != null) {
       return replay(scenarios, plan);
     }
-    SweepReport report;
-    if (ProgressLine.isWanted(progress)) {
-      try (ProgressLine line = new ProgressLine(spec.commandLine().getErr(), System::nanoTime)) {
-        report = sweep(scenarios, line);
-      }
-    } else {
-      report = sweep(scenarios, Progress.OFF);
-    }
+    SweepReport report =
+        ProgressLine.whileShowing(spec, progress, watcher -> sweep(scenarios, watcher));
     Stdout.print(spec, json ? JsonReport.of(report) : SweepText.of(report));
     return report.held() ? ExitCode.OK : ExitCode.SOFTWARE;
   }
@@ -132,14 +126,6 @@ final class SweepCommand implements Callable<Integer> {
     } catch (IllegalArgumentException e) {
       throw usage("--plan: " + e.getMessage());
     }
-  }
-
-  private List<ScenarioFile> read() throws ScenarioException {
-    List<ScenarioFile> read = new ArrayList<>();
-    for (Path file : files) {
-      read.add(ScenarioReader.read(file));
-    }
-    return read;
   }
 
   private static List<ScenarioFile> bundled() throws ScenarioException, IOException {

@@ -4,8 +4,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
-import dev.septum.lab.conform.Replay;
-import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -19,15 +17,7 @@ class DefectsCommandTest {
   private final StringWriter err = new StringWriter();
 
   private int run(String... args) {
-    return Septum.run(
-        Septum.commandLine(
-                (map, options, progress) -> {
-                  throw new AssertionError("nothing is to be booted");
-                },
-                new Replay())
-            .setOut(new PrintWriter(out, true))
-            .setErr(new PrintWriter(err, true)),
-        args);
+    return TestCommand.run(out, err, args);
   }
 
   @Test

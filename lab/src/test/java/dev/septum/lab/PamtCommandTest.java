@@ -4,10 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
-import dev.septum.lab.boot.TdBoot;
-import dev.septum.lab.conform.Replay;
 import dev.septum.lab.pamt.HostLogs;
-import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -26,11 +23,7 @@ class PamtCommandTest {
   private final StringWriter err = new StringWriter();
 
   private int run(String... args) {
-    return Septum.run(
-        Septum.commandLine(new TdBoot(), new Replay())
-            .setOut(new PrintWriter(out, true))
-            .setErr(new PrintWriter(err, true)),
-        args);
+    return TestCommand.run(out, err, args);
   }
 
   @Test

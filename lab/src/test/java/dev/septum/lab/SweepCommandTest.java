@@ -4,9 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
-import dev.septum.lab.conform.Replay;
 import java.io.IOException;
-import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -36,15 +34,7 @@ class SweepCommandTest {
   @TempDir private Path directory;
 
   private int run(String... args) {
-    return Septum.run(
-        Septum.commandLine(
-                (map, options, progress) -> {
-                  throw new AssertionError("nothing is to be booted");
-                },
-                new Replay())
-            .setOut(new PrintWriter(out, true))
-            .setErr(new PrintWriter(err, true)),
-        args);
+    return TestCommand.run(out, err, args);
   }
 
   private String flow() throws IOException {

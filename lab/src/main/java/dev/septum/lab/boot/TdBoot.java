@@ -4,7 +4,6 @@ import com.google.common.collect.ImmutableList;
 import com.google.common.collect.ImmutableMap;
 import dev.septum.kernel.Kernel;
 import dev.septum.kernel.PageAllocator;
-import dev.septum.kernel.PageOwner;
 import dev.septum.kernel.Placement;
 import dev.septum.kvm.Host;
 import dev.septum.kvm.Splat;
@@ -114,14 +113,7 @@ public final class TdBoot implements GuestBoot {
   /** Pages and slab objects that did not come back. */
   private static ImmutableMap<String, Long> leaks(PageAllocator pages) {
     Map<String, Long> leaks = new TreeMap<>(pages.objects());
-    pages
-        .census()
-        .forEach(
-            (owner, count) -> {
-              if (owner != PageOwner.FREE && count > 0) {
-                leaks.put(owner.tag(), count);
-              }
-            });
+    pages.taken().forEach((owner, count) -> leaks.put(owner.tag(), count));
     return ImmutableMap.copyOf(leaks);
   }
 

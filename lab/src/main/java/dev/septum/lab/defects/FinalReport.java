@@ -1,8 +1,8 @@
 package dev.septum.lab.defects;
 
 import com.google.common.collect.ImmutableList;
-import dev.septum.kernel.PageOwner;
 import dev.septum.kvm.Splat;
+import dev.septum.lab.report.FindingKind;
 import dev.septum.tdx.TdxHost;
 import dev.septum.tdx.check.HostInvariants;
 import dev.septum.tdx.vmm.Vmm;
@@ -14,8 +14,6 @@ import org.jspecify.annotations.Nullable;
 
 /** What the checkers find after a demonstration, while the TD lives and after its destruction. */
 final class FinalReport {
-
-  private static final Pattern NUMBER = Pattern.compile("0x\\p{XDigit}+|\\d+");
 
   /** The splat again, and free pages, which are what others do not have. */
   private static final Pattern REPEATS = Pattern.compile(" is bugged: |^free has ");
@@ -45,14 +43,11 @@ final class FinalReport {
     vmm.close();
     host.host()
         .pages()
-        .census()
+        .taken()
         .forEach(
-            (owner, pages) -> {
-              if (owner != PageOwner.FREE && pages > 0) {
+            (owner, pages) ->
                 report.add(
-                    "after the TD's end %s still has %d page(s)".formatted(owner.tag(), pages));
-              }
-            });
+                    "after the TD's end %s still has %d page(s)".formatted(owner.tag(), pages)));
     return report.build();
   }
 
@@ -61,7 +56,7 @@ final class FinalReport {
     Map<String, String> first = new LinkedHashMap<>();
     Map<String, Integer> count = new LinkedHashMap<>();
     for (String sentence : sentences) {
-      String kind = NUMBER.matcher(sentence).replaceAll("#");
+      String kind = FindingKind.of(sentence);
       first.putIfAbsent(kind, sentence);
       count.merge(kind, 1, Integer::sum);
     }

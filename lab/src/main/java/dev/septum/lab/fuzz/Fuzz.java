@@ -5,6 +5,7 @@ import dev.septum.kvm.TraceSink;
 import dev.septum.lab.InParallel;
 import dev.septum.lab.Progress;
 import dev.septum.lab.fuzz.FuzzReport.Found;
+import dev.septum.lab.report.FindingKind;
 import dev.septum.lab.run.RunReport;
 import dev.septum.lab.run.ScenarioRun;
 import dev.septum.lab.scenario.ScenarioException;
@@ -22,7 +23,6 @@ import java.util.stream.LongStream;
 public final class Fuzz {
 
   private static final Pattern BUGGED = Pattern.compile("KVM_BUG_ON\\(.*?\\) at \\S+");
-  private static final Pattern NUMBER = Pattern.compile("0x\\p{XDigit}+|-?\\d+");
 
   private final TdxDesign design;
   private final int steps;
@@ -47,7 +47,7 @@ public final class Fuzz {
         String text = first.get(i).get();
         Found found = new Found(text, 1, seeds.get(i), "");
         kinds.merge(
-            kindOf(text),
+            FindingKind.of(text),
             found,
             (known, again) -> new Found(known.text(), known.runs() + 1, known.seed(), ""));
       }
@@ -56,10 +56,6 @@ public final class Fuzz {
         kinds.values().stream().map(this::shortened).collect(ImmutableList.toImmutableList());
     return new FuzzReport(
         FuzzReport.FORMAT, design.name(), seed, runs, steps, findings, findings.isEmpty());
-  }
-
-  private static String kindOf(String text) {
-    return NUMBER.matcher(text).replaceAll("#");
   }
 
   /** The first thing that is found in a scenario. */
@@ -87,7 +83,7 @@ public final class Fuzz {
 
   /** The same finding in a scenario from which nothing can be left out. */
   private Found shortened(Found found) {
-    String kind = kindOf(found.text());
+    String kind = FindingKind.of(found.text());
     RandomScenario scenario = RandomScenario.of(found.seed(), steps);
     String text = found.text();
     boolean shorter = true;
@@ -96,7 +92,7 @@ public final class Fuzz {
       for (RandomScenario simpler : scenario.simpler()) {
         Optional<String> first =
             simpler.acts().isEmpty() ? Optional.empty() : firstFinding(simpler);
-        if (first.isPresent() && kindOf(first.get()).equals(kind)) {
+        if (first.isPresent() && FindingKind.of(first.get()).equals(kind)) {
           scenario = simpler;
           text = first.get();
           shorter = true;

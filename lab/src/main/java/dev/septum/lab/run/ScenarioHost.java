@@ -4,7 +4,6 @@ import com.google.common.collect.ImmutableList;
 import com.google.common.collect.ImmutableMap;
 import com.google.common.collect.ImmutableSet;
 import dev.septum.kernel.PageAllocator;
-import dev.septum.kernel.PageOwner;
 import dev.septum.kvm.Errno;
 import dev.septum.kvm.Host;
 import dev.septum.kvm.TraceSink;
@@ -234,13 +233,10 @@ public final class ScenarioHost {
     kernel.rcu().barrier();
     List<String> left = new ArrayList<>();
     pages()
-        .census()
+        .taken()
         .forEach(
-            (owner, count) -> {
-              if (owner != PageOwner.FREE && count > 0) {
-                left.add("in the end %s still has %d page(s)".formatted(owner.tag(), count));
-              }
-            });
+            (owner, count) ->
+                left.add("in the end %s still has %d page(s)".formatted(owner.tag(), count)));
     pages()
         .objects()
         .forEach((slab, count) -> left.add("in the end %d %s(s) are left".formatted(count, slab)));

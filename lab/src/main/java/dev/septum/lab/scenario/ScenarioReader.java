@@ -26,6 +26,7 @@ import com.fasterxml.jackson.databind.type.LogicalType;
 import com.fasterxml.jackson.dataformat.yaml.YAMLFactory;
 import com.fasterxml.jackson.dataformat.yaml.YAMLParser;
 import com.google.common.base.CaseFormat;
+import com.google.common.collect.ImmutableList;
 import com.google.common.collect.ImmutableMap;
 import com.google.common.collect.ImmutableSet;
 import java.io.IOException;
@@ -94,6 +95,15 @@ public final class ScenarioReader {
     } catch (IOException e) {
       throw new ScenarioException("%s: cannot be read: %s".formatted(file, e.getMessage()));
     }
+  }
+
+  /** Reads and checks files, all of them or none. */
+  public static ImmutableList<ScenarioFile> readAll(List<Path> files) throws ScenarioException {
+    ImmutableList.Builder<ScenarioFile> all = ImmutableList.builder();
+    for (Path file : files) {
+      all.add(read(file));
+    }
+    return all.build();
   }
 
   /** The same of a text; {@code name} stands for the file. */

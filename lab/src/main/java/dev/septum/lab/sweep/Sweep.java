@@ -1,9 +1,9 @@
 package dev.septum.lab.sweep;
 
 import com.google.common.collect.ImmutableList;
-import com.google.common.collect.TreeBasedTable;
 import dev.septum.lab.InParallel;
 import dev.septum.lab.Progress;
+import dev.septum.lab.report.FindingKind;
 import dev.septum.lab.scenario.Phase;
 import dev.septum.lab.scenario.ScenarioException;
 import dev.septum.lab.scenario.ScenarioFile;
@@ -14,16 +14,21 @@ import dev.septum.lab.sweep.SweepReport.Row;
 import dev.septum.tdx.TdxDesign;
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
-import java.util.regex.Pattern;
+import java.util.TreeMap;
 
 /** Runs every flow of scenarios with every disturbance, alone and in pairs. */
 public final class Sweep {
 
-  private static final Pattern NUMBER = Pattern.compile("0x\\p{XDigit}+|\\d+");
+  /** What a disturbance alone came to: where, how, and to what. */
+  private record Cell(String place, String mode, String outcome) {
+    static final Comparator<Cell> ORDER =
+        Comparator.comparing(Cell::place).thenComparing(Cell::mode).thenComparing(Cell::outcome);
+  }
 
   private final TdxDesign design;
   private final long maxPairs;
@@ -100,18 +105,22 @@ public final class Sweep {
     Flow flow = new Flow(file, design, phase);
     Phase swept = file.scenario().phases().get(phase);
     String name = swept.name() == null ? "phase " + (phase + 1) : swept.name();
-    TreeBasedTable<String, String, Long> rows = TreeBasedTable.create();
+    Map<Cell, Long> cells = new TreeMap<>(Cell.ORDER);
     Map<String, Group> findings = new LinkedHashMap<>();
     List<Plan> pairs = new ArrayList<>();
     List<Disturbance> singles = disturbancesOf(flow.points());
-    progress.phase(file.name() + ", alone", singles.size());
+    List<Outcome> alone =
+        InParallel.map(
+            file.name() + ", alone", singles.stream().map(Plan::of).toList(), flow::run, progress);
     for (int i = 0; i < singles.size(); i++) {
       Disturbance single = singles.get(i);
-      Outcome outcome = flow.run(Plan.of(single));
-      rows.row(single.point().place() + " " + single.mode()).merge(outcome.kind(), 1L, Long::sum);
+      Outcome outcome = alone.get(i);
+      cells.merge(
+          new Cell(single.point().place(), single.mode().toString(), outcome.kind()),
+          1L,
+          Long::sum);
       note(findings, Plan.of(single), outcome);
       pairs.addAll(pairsWith(single, outcome));
-      progress.reached(i + 1);
     }
     long pairsInAll = pairs.size();
     if (pairsInAll > maxPairs) {
@@ -130,7 +139,7 @@ public final class Sweep {
         singles.size(),
         pairs.size(),
         pairsInAll,
-        rowsOf(rows),
+        rowsOf(cells),
         ImmutableList.copyOf(findings.values()));
   }
 
@@ -154,21 +163,15 @@ public final class Sweep {
   private static void note(Map<String, Group> findings, Plan plan, Outcome outcome) {
     for (String text : outcome.findings()) {
       findings.merge(
-          NUMBER.matcher(text).replaceAll("#"),
+          FindingKind.of(text),
           new Group(text, 1, plan.toString()),
           (known, again) -> new Group(known.text(), known.runs() + 1, known.plan()));
     }
   }
 
-  private static List<Row> rowsOf(TreeBasedTable<String, String, Long> table) {
-    return table.cellSet().stream()
-        .map(
-            cell -> {
-              String[] where = String.valueOf(cell.getRowKey()).split(" ", -1);
-              Long runs = cell.getValue();
-              return new Row(
-                  where[0], where[1], String.valueOf(cell.getColumnKey()), runs == null ? 0 : runs);
-            })
-        .toList();
+  private static List<Row> rowsOf(Map<Cell, Long> cells) {
+    List<Row> rows = new ArrayList<>();
+    cells.forEach((cell, runs) -> rows.add(new Row(cell.place, cell.mode, cell.outcome, runs)));
+    return rows;
   }
 }
