@@ -39,12 +39,17 @@ public class HookedKernel extends ForwardingKernel {
   }
 
   private final Map<LockClass, List<Hook>> hooks = new ConcurrentHashMap<>();
-  private final SharedWord roundsLeft = word(Long.MAX_VALUE);
+  private final SharedWord roundsLeft;
   private volatile long bound = Long.MAX_VALUE;
 
   /** A host kernel in which nothing happens yet. */
   public HookedKernel() {
-    super(Kernel.host());
+    this(Kernel.host());
+  }
+
+  private HookedKernel(Kernel host) {
+    super(host);
+    this.roundsLeft = host.word(Long.MAX_VALUE);
   }
 
   /**
