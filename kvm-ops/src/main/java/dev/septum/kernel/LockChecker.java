@@ -28,19 +28,21 @@ public final class LockChecker {
 
   private final ThreadLocal<ThreadState> states = ThreadLocal.withInitial(ThreadState::new);
 
-  LockChecker() {}
+  /** For runtimes: a checker that has seen nothing. */
+  public LockChecker() {}
 
   /** A rule on locks was broken. */
   public static final class LockViolation extends IllegalStateException {
     private static final long serialVersionUID = 1L;
 
-    LockViolation(String message) {
+    /** For runtimes: what was broken. */
+    public LockViolation(String message) {
       super(message);
     }
   }
 
-  /** Called before {@code lock} is waited for: checks the order against what is held. */
-  void beforeAcquire(LockClass lockClass) {
+  /** For runtimes: called before a lock is waited for; checks the order against what is held. */
+  public void beforeAcquire(LockClass lockClass) {
     ThreadState state = states.get();
     for (Held held : state.held) {
       if (held.lockClass.compareTo(lockClass) >= 0) {
@@ -54,11 +56,13 @@ public final class LockChecker {
     }
   }
 
-  void acquired(Object lock, LockClass lockClass, LockMode mode) {
+  /** For runtimes: the calling thread has the lock now. */
+  public void acquired(Object lock, LockClass lockClass, LockMode mode) {
     states.get().held.push(new Held(lock, lockClass, mode));
   }
 
-  void released(Object lock, LockClass lockClass, LockMode mode) {
+  /** For runtimes: called before the lock is given up; checks that it is held. */
+  public void released(Object lock, LockClass lockClass, LockMode mode) {
     ThreadState state = states.get();
     for (Held held : state.held) {
       if (held.lock == lock && held.mode == mode) {
@@ -74,11 +78,13 @@ public final class LockChecker {
                 describe(state)));
   }
 
-  int rcuEnter() {
+  /** For runtimes: enters an RCU read section; how many the thread was inside before. */
+  public int rcuEnter() {
     return states.get().rcuDepth++;
   }
 
-  int rcuExit() {
+  /** For runtimes: leaves an RCU read section; how many the thread is inside now. */
+  public int rcuExit() {
     ThreadState state = states.get();
     if (state.rcuDepth == 0) {
       throw new LockViolation("leaving an RCU read section that was never entered");
@@ -105,7 +111,8 @@ public final class LockChecker {
     }
   }
 
-  boolean holds(Object lock, LockMode mode) {
+  /** For runtimes: whether the calling thread holds the lock in that mode. */
+  public boolean holds(Object lock, LockMode mode) {
     for (Held held : states.get().held) {
       if (held.lock == lock && held.mode == mode) {
         return true;
@@ -129,7 +136,8 @@ public final class LockChecker {
     }
   }
 
-  static void require(boolean held, LockClass lockClass, String how) {
+  /** For runtimes: a violation unless {@code held}. */
+  public static void require(boolean held, LockClass lockClass, String how) {
     if (!held) {
       throw new LockViolation(lockClass.kernelName() + " is not held " + how);
     }
