@@ -62,7 +62,9 @@ final class EmulatedThread extends SharedObject implements KernelThread {
   static EmulatedThread main(ScheduledRun run) {
     EmulatedThread main = new EmulatedThread(run, 0, "main", false, null);
     main.started = true;
-    main.carrier = Thread.currentThread();
+    Thread thread = Thread.currentThread();
+    thread.setName("main");
+    main.carrier = thread;
     return main;
   }
 
@@ -107,7 +109,9 @@ final class EmulatedThread extends SharedObject implements KernelThread {
   }
 
   private void carry(CarrierPool pool, CarrierPool.Worker worker) {
-    carrier = Thread.currentThread();
+    Thread thread = Thread.currentThread();
+    thread.setName(name);
+    carrier = thread;
     try {
       if (!run.isAborting() && body != null) {
         body.run();

@@ -1,5 +1,6 @@
 package dev.septum.kernel.schedule;
 
+import dev.septum.kernel.LockChecker;
 import dev.septum.kernel.PointKind;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -56,7 +57,12 @@ public record Finding(Kind kind, String cause, String report) {
     return new Finding(
         Kind.FAILURE,
         cause,
-        "thread %s failed: %s%n%s".formatted(thread, text, frames(root.getStackTrace())));
+        "thread %s failed: %s%n%s%s"
+            .formatted(thread, text, frames(root.getStackTrace()), lockReport(root)));
+  }
+
+  private static String lockReport(Throwable root) {
+    return root instanceof LockChecker.LockViolation violation ? violation.report() : "";
   }
 
   static Finding divergence(String report) {
