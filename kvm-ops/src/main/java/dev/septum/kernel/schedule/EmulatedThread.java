@@ -186,7 +186,7 @@ final class EmulatedThread extends SharedObject implements KernelThread {
     if (timesAlone >= MOST_TIMES_ALONE) {
       return true;
     }
-    if (changedSomething || looksHash != lastLooksHash) {
+    if (changedSomething || looks == 0 || looksHash != lastLooksHash) {
       return false;
     }
     for (int i = 0; i < looks; i++) {
