@@ -188,6 +188,7 @@ final class ArchitectureTest {
   @ValueSource(
       strings = {
         "dev.septum.kernel",
+        "dev.septum.kernel.schedule",
         "dev.septum.kvm",
         "dev.septum.mmu",
         "dev.septum.dpamt",

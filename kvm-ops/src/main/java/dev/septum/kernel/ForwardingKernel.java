@@ -59,6 +59,11 @@ public abstract class ForwardingKernel implements Kernel {
   }
 
   @Override
+  public SchedulingPoint schedulingPoint(String object) {
+    return delegate.schedulingPoint(object);
+  }
+
+  @Override
   public LockChecker locks() {
     return delegate.locks();
   }

@@ -43,6 +43,14 @@ public interface Kernel {
   /** Gives another thread a chance to run ({@code cond_resched()}, {@code cpu_relax()}). */
   void condResched();
 
+  /**
+   * A scheduling point at something that is made of real locks, and that other threads can see: the
+   * page allocator, the entry to the TDX module.
+   */
+  default SchedulingPoint schedulingPoint(String object) {
+    return SchedulingPoint.NONE;
+  }
+
   /** Which locks the calling thread holds, and the rules on them. */
   LockChecker locks();
 }

@@ -5,6 +5,7 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * What each thread holds, and what it must not do while it holds it (the kernel's lockdep).
@@ -14,7 +15,7 @@ import java.util.List;
  */
 public final class LockChecker {
 
-  private record Held(Object lock, LockClass lockClass, LockMode mode) {
+  private record Held(Object lock, LockClass lockClass, LockMode mode, @Nullable LockStack stack) {
     @Override
     public String toString() {
       return lockClass.kernelName() + (mode == LockMode.SHARED ? " (read)" : "");
@@ -26,27 +27,53 @@ public final class LockChecker {
     int rcuDepth;
   }
 
+  /**
+   * Where a lock of one class was first taken under one of another: outer class, then inner. Two
+   * threads that see an order first may each write; either stack will do.
+   */
+  private final @Nullable LockStack[][] orders =
+      new @Nullable LockStack[LockClass.values().length][LockClass.values().length];
+
+  private boolean recordsStacks;
+
   private final ThreadLocal<ThreadState> states = ThreadLocal.withInitial(ThreadState::new);
 
-  LockChecker() {}
+  /** For runtimes: a checker that has seen nothing. */
+  public LockChecker() {}
 
   /** A rule on locks was broken. */
   public static final class LockViolation extends IllegalStateException {
     private static final long serialVersionUID = 1L;
 
-    LockViolation(String message) {
+    private final String report;
+
+    /** For runtimes: what was broken. */
+    public LockViolation(String message) {
+      this(message, message);
+    }
+
+    LockViolation(String message, String report) {
       super(message);
+      this.report = report;
+    }
+
+    /** The violation as the kernel prints it, with the stacks of the locks concerned. */
+    public String report() {
+      return report;
     }
   }
 
-  /** Called before {@code lock} is waited for: checks the order against what is held. */
-  void beforeAcquire(LockClass lockClass) {
+  /** For runtimes: called before a lock is waited for; checks the order against what is held. */
+  public void beforeAcquire(LockClass lockClass) {
     ThreadState state = states.get();
     for (Held held : state.held) {
-      if (held.lockClass.compareTo(lockClass) >= 0) {
-        throw new LockViolation(
-            "wrong lock order: taking %s while holding %s"
-                .formatted(lockClass.kernelName(), describe(state)));
+      int order = held.lockClass.compareTo(lockClass);
+      if (order >= 0) {
+        throw wrongOrder(state, held, lockClass);
+      }
+      @Nullable LockStack[] inner = orders[held.lockClass.ordinal()];
+      if (inner[lockClass.ordinal()] == null) {
+        inner[lockClass.ordinal()] = LockStack.here();
       }
     }
     if (lockClass.mayHolderSleep()) {
@@ -54,11 +81,14 @@ public final class LockChecker {
     }
   }
 
-  void acquired(Object lock, LockClass lockClass, LockMode mode) {
-    states.get().held.push(new Held(lock, lockClass, mode));
+  /** For runtimes: the calling thread has the lock now. */
+  public void acquired(Object lock, LockClass lockClass, LockMode mode) {
+    LockStack stack = recordsStacks ? LockStack.here() : null;
+    states.get().held.push(new Held(lock, lockClass, mode, stack));
   }
 
-  void released(Object lock, LockClass lockClass, LockMode mode) {
+  /** For runtimes: called before the lock is given up; checks that it is held. */
+  public void released(Object lock, LockClass lockClass, LockMode mode) {
     ThreadState state = states.get();
     for (Held held : state.held) {
       if (held.lock == lock && held.mode == mode) {
@@ -71,19 +101,43 @@ public final class LockChecker {
             .formatted(
                 lockClass.kernelName(),
                 mode == LockMode.SHARED ? "read" : "write",
-                describe(state)));
+                describe(state)),
+        LockReport.unbalanced(lockClass.kernelName(), entries(state)));
   }
 
-  int rcuEnter() {
+  /** For runtimes: enters an RCU read section; how many the thread was inside before. */
+  public int rcuEnter() {
     return states.get().rcuDepth++;
   }
 
-  int rcuExit() {
+  /** For runtimes: leaves an RCU read section; how many the thread is inside now. */
+  public int rcuExit() {
     ThreadState state = states.get();
     if (state.rcuDepth == 0) {
       throw new LockViolation("leaving an RCU read section that was never entered");
     }
     return --state.rcuDepth;
+  }
+
+  /**
+   * Remembers from now on where each lock is taken, for the reports. Called before there are
+   * threads; costs a walk of the stack at each lock.
+   */
+  public void recordStacks() {
+    recordsStacks = true;
+  }
+
+  /** The orders in which classes were taken so far: {@code "mmu_lock -> pamt_lock"}. */
+  public ImmutableSortedSet<String> ordersSeen() {
+    ImmutableSortedSet.Builder<String> seen = ImmutableSortedSet.naturalOrder();
+    for (LockClass outer : LockClass.values()) {
+      for (LockClass inner : LockClass.values()) {
+        if (orders[outer.ordinal()][inner.ordinal()] != null) {
+          seen.add(outer.kernelName() + " -> " + inner.kernelName());
+        }
+      }
+    }
+    return seen.build();
   }
 
   /** Whether the calling thread is inside an RCU read section. */
@@ -101,11 +155,13 @@ public final class LockChecker {
     if (atomic) {
       throw new LockViolation(
           "sleeping function called from atomic context: %s while holding %s"
-              .formatted(what, describe(state)));
+              .formatted(what, describe(state)),
+          LockReport.sleeping(what, entries(state)));
     }
   }
 
-  boolean holds(Object lock, LockMode mode) {
+  /** For runtimes: whether the calling thread holds the lock in that mode. */
+  public boolean holds(Object lock, LockMode mode) {
     for (Held held : states.get().held) {
       if (held.lock == lock && held.mode == mode) {
         return true;
@@ -125,14 +181,37 @@ public final class LockChecker {
   public void assertNoneHeld(String where) {
     ThreadState state = states.get();
     if (!state.held.isEmpty() || state.rcuDepth > 0) {
-      throw new LockViolation("lock held at " + where + ": " + describe(state));
+      throw new LockViolation(
+          "lock held at " + where + ": " + describe(state),
+          LockReport.heldAtExit(where, entries(state)));
     }
   }
 
-  static void require(boolean held, LockClass lockClass, String how) {
+  /** For runtimes: a violation unless {@code held}. */
+  public static void require(boolean held, LockClass lockClass, String how) {
     if (!held) {
       throw new LockViolation(lockClass.kernelName() + " is not held " + how);
     }
+  }
+
+  private LockViolation wrongOrder(ThreadState state, Held held, LockClass wanted) {
+    LockReport.Entry now = new LockReport.Entry(wanted.kernelName(), LockStack.here());
+    LockReport.Entry before = new LockReport.Entry(held.toString(), held.stack);
+    LockStack existing = orders[wanted.ordinal()][held.lockClass.ordinal()];
+    String report =
+        held.lockClass == wanted
+            ? LockReport.recursion(now, before, entries(state))
+            : LockReport.inversion(now, before, existing, entries(state));
+    return new LockViolation(
+        "wrong lock order: taking %s while holding %s"
+            .formatted(wanted.kernelName(), describe(state)),
+        report);
+  }
+
+  private static List<LockReport.Entry> entries(ThreadState state) {
+    List<LockReport.Entry> entries = new ArrayList<>();
+    state.held.forEach(held -> entries.add(new LockReport.Entry(held.toString(), held.stack)));
+    return entries;
   }
 
   private static String describe(ThreadState state) {

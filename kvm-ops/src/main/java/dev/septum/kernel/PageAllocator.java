@@ -47,6 +47,7 @@ public final class PageAllocator {
   }
 
   private final LockChecker locks;
+  private final SchedulingPoint point;
   private final Range[] ranges;
   private final Placement placement;
   private final Random random;
@@ -74,6 +75,7 @@ public final class PageAllocator {
         "host memory of %s bytes is not a positive multiple of 2 MiB",
         bytes);
     this.locks = kernel.locks();
+    this.point = kernel.schedulingPoint("page allocator");
     this.ranges = new Range[Math.toIntExact(bytes / (RANGE_PAGES * 4096L))];
     this.placement = placement;
     this.random = new Random(seed);
@@ -141,12 +143,18 @@ public final class PageAllocator {
   }
 
   /** Gives one page back; {@code owner} must be who has it ({@code __free_page}). */
-  public synchronized void freePage(long pfn, PageOwner owner) {
+  public void freePage(long pfn, PageOwner owner) {
+    point.reached(PointKind.FREE);
     changeOwner(pfn, owner, PageOwner.FREE);
   }
 
   /** Gives the 512 pages of a range back at once, or none: all must belong to {@code owner}. */
-  public synchronized void freeFolio(long pfn, PageOwner owner) {
+  public void freeFolio(long pfn, PageOwner owner) {
+    point.reached(PointKind.FREE);
+    returnFolio(pfn, owner);
+  }
+
+  private synchronized void returnFolio(long pfn, PageOwner owner) {
     checkPfn(pfn);
     if (pfn % RANGE_PAGES != 0) {
       throw new IllegalArgumentException("pfn 0x%x does not start a folio".formatted(pfn));
@@ -245,6 +253,7 @@ public final class PageAllocator {
     if (gfp.maySleep()) {
       locks.mightSleep("allocating a " + slab);
     }
+    point.reached(PointKind.ALLOCATE);
     synchronized (this) {
       if (faults.shouldFail(slab)) {
         return false;
@@ -255,7 +264,12 @@ public final class PageAllocator {
   }
 
   /** Gives one object of a slab back. */
-  public synchronized void freeObject(String slab) {
+  public void freeObject(String slab) {
+    point.reached(PointKind.FREE);
+    returnObject(slab);
+  }
+
+  private synchronized void returnObject(String slab) {
     long left = objects.getOrDefault(slab, 0L) - 1;
     if (left < 0) {
       throw new IllegalStateException("more objects of slab " + slab + " freed than taken");
@@ -308,6 +322,7 @@ public final class PageAllocator {
     if (gfp.maySleep()) {
       locks.mightSleep("allocating a page for " + owner.tag());
     }
+    point.reached(PointKind.ALLOCATE);
   }
 
   private void checkPfn(long pfn) {

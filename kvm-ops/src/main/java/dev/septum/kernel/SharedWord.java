@@ -9,8 +9,13 @@ public interface SharedWord {
   /** Writes the word once, whole ({@code WRITE_ONCE} with release order). */
   void set(long value);
 
-  /** Adds {@code delta} and returns the new value. */
+  /** Adds {@code delta} and returns the new value ({@code atomic64_add_return}). */
   long addAndGet(long delta);
+
+  /** Adds {@code delta} for others to see, as a statistic is counted ({@code atomic64_add}). */
+  default void add(long delta) {
+    addAndGet(delta);
+  }
 
   /** Stores {@code value} if the word is {@code expected}; says whether it did. */
   boolean compareAndSet(long expected, long value);

@@ -22,7 +22,7 @@ public final class Stats<E extends Enum<E>> {
 
   /** Adds {@code delta}. */
   public void add(E key, long delta) {
-    counters[key.ordinal()].addAndGet(delta);
+    counters[key.ordinal()].add(delta);
   }
 
   /** Adds one. */

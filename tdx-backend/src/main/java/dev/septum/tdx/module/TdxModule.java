@@ -3,6 +3,8 @@ package dev.septum.tdx.module;
 import com.google.common.collect.ImmutableList;
 import com.google.common.collect.Maps;
 import dev.septum.kernel.Kernel;
+import dev.septum.kernel.PointKind;
+import dev.septum.kernel.SchedulingPoint;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
@@ -17,11 +19,13 @@ import java.util.concurrent.ConcurrentHashMap;
 public final class TdxModule {
 
   private final ModuleState state;
+  private final SchedulingPoint entry;
   private final SeamcallInjector injector = new SeamcallInjector();
   private final ConcurrentHashMap<SeamcallLeaf, Long> calls = new ConcurrentHashMap<>();
 
   private TdxModule(ModuleState state) {
     this.state = state;
+    this.entry = state.kernel().schedulingPoint("SEAMCALL");
   }
 
   /**
@@ -45,6 +49,7 @@ public final class TdxModule {
 
   /** Executes the SEAMCALL in {@code regs}; the results replace the operands. */
   public void seamcall(SeamRegs regs, LogicalProcessor processor) {
+    entry.reached(PointKind.LOCAL);
     SeamcallLeaf leaf = Dispatcher.leafOf(regs, state.bringUp());
     if (leaf == null) {
       return;
