@@ -22,7 +22,7 @@ public record Finding(Kind kind, String cause, String report) {
   private static final Pattern OWN_FRAME =
       Pattern.compile(
           "java\\..*|jdk\\..*|dev\\.septum\\.kernel\\.schedule\\."
-              + "(Scheduled|EmulatedThread|CarrierPool|Exploration|Finding|Searcher).*");
+              + "(Scheduled|EmulatedThread|CarrierPool|Exploration|Finding|Part\\.|Search).*");
   private static final int LONGEST_CAUSE = 160;
 
   /** What became of a run. */

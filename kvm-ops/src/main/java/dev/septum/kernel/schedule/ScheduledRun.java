@@ -22,7 +22,7 @@ final class ScheduledRun {
   private final Limits limits;
   private final LockChecker checker = new LockChecker();
   private final List<EmulatedThread> threads = new ArrayList<>();
-  private final Trace trace = new Trace();
+  private final Trace trace;
 
   /** Who has the token; null before the run and after it. */
   private volatile @Nullable EmulatedThread running;
@@ -31,6 +31,7 @@ final class ScheduledRun {
   private boolean aborting;
   private boolean pruned;
   private @Nullable Finding finding;
+  private @Nullable String outcome;
   private int failuresChosen;
   private int last;
 
@@ -44,6 +45,7 @@ final class ScheduledRun {
     this.strategy = strategy;
     this.carriers = carriers;
     this.limits = limits;
+    this.trace = new Trace(strategy instanceof Replay);
   }
 
   LockChecker checker() {
@@ -64,8 +66,25 @@ final class ScheduledRun {
     return finding;
   }
 
+  /** What the program said that the run came to, or null. */
+  @Nullable String outcome() {
+    return outcome;
+  }
+
+  void outcome(String text) {
+    outcome = text;
+  }
+
   Trace trace() {
     return trace;
+  }
+
+  /** Notes what the calling thread does, if the run is one that is shown. */
+  void note(String text) {
+    EmulatedThread me = current();
+    if (me != null && !alone) {
+      trace.noted(me, text);
+    }
   }
 
   List<EmulatedThread> threads() {
@@ -248,6 +267,11 @@ final class ScheduledRun {
     boolean fails = chooseValue(what + " fails", 2) == 1;
     failuresChosen += fails ? 1 : 0;
     return fails;
+  }
+
+  /** How often {@link #mayFail} said yes. */
+  int failures() {
+    return failuresChosen;
   }
 
   /** Chooses the thread for the next step; null if all have ended. */
