@@ -267,7 +267,7 @@ final class PageFaults {
   }
 
   private boolean isStale(VcpuMmu vcpu, PageFault fault) {
-    return vcpu.directRoot().role().isInvalid()
+    return vcpu.directRoot().isInvalidRoot()
         || (fault.slot() != null && mmu.invalidate().mustRetry(fault.mmuSeq(), fault.gfn()));
   }
 
