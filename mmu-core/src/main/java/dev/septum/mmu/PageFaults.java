@@ -138,6 +138,7 @@ final class PageFaults {
     PageFault fault;
     FaultOutcome outcome;
     do {
+      kvm.kernel().condResched();
       Errno error = kvm.isBugged() ? Errno.EIO : vcpu.load();
       if (error.isError()) {
         return new PreFaultStep(error, PageLevel.NONE);
