@@ -25,9 +25,11 @@ import dev.septum.tdx.check.HostInvariants;
 import dev.septum.tdx.guest.AcceptMemory;
 import dev.septum.tdx.guest.GuestProgram;
 import dev.septum.tdx.guest.GuestTask;
+import dev.septum.tdx.module.OperandId;
 import dev.septum.tdx.module.SeptState;
 import dev.septum.tdx.module.TdxModuleConfig;
 import dev.septum.tdx.module.TdxModuleView.SeptLeaf;
+import dev.septum.tdx.module.TdxStatus;
 import dev.septum.tdx.vmm.TdLayout;
 import dev.septum.tdx.vmm.Vmm;
 import java.util.ArrayList;
@@ -83,6 +85,12 @@ final class TdScene extends Scene {
     return this;
   }
 
+  /** The guest of the first TD accepts the one page at {@link #GFN}. */
+  TdScene accepted4K() {
+    run(0, new AcceptMemory(GFN << 12, GFN + 1 << 12, AcceptMemory.Order.ACCEPT_FIRST));
+    return this;
+  }
+
   /** The first TD. */
   Vmm vmm() {
     return vmms.get(0);
@@ -100,6 +108,26 @@ final class TdScene extends Scene {
     return tdx;
   }
 
+  /** From now on any SEAMCALL on private memory may be told BUSY, as the schedule has it. */
+  TdScene busyAsChosen() {
+    tdx.module()
+        .injector()
+        .watch(
+            (leaf, call) -> {
+              if (leaf.name().startsWith("TDH_MEM_") && kernel().mayFail(leaf.name())) {
+                call.fail(TdxStatus.TDX_OPERAND_BUSY | OperandId.RCX);
+              }
+            });
+    return this;
+  }
+
+  /** Nothing fails any more. */
+  TdScene undisturbed() {
+    tdx.module().injector().clear();
+    pages().faults().clear();
+    return this;
+  }
+
   /** Runs tasks on a vCPU of the first TD until it halts. */
   void run(int vcpu, GuestTask... tasks) {
     vmm().runToHalt(vcpu(vcpu), GuestProgram.of(tasks));
@@ -107,9 +135,13 @@ final class TdScene extends Scene {
 
   /** One private fault of a vCPU, and no second attempt; the errno if it is an error. */
   Object fault(int vcpu, long gfn) {
-    FaultOutcome outcome =
-        kvm().mmu().handleFault(vcpu(vcpu).mmu(), gfn << 12, KvmMmu.privateWriteError());
-    return outcome.error() == Errno.OK ? outcome.result() : outcome.error();
+    FaultOutcome[] outcome = new FaultOutcome[1];
+    VcpuTdx running = vcpu(vcpu);
+    running.asRunning(
+        () ->
+            outcome[0] =
+                kvm().mmu().handleFault(running.mmu(), gfn << 12, KvmMmu.privateWriteError()));
+    return outcome[0].error() == Errno.OK ? outcome[0].result() : outcome[0].error();
   }
 
   /** The ioctl alone: {@code KVM_SET_MEMORY_ATTRIBUTES}. */
@@ -154,8 +186,7 @@ final class TdScene extends Scene {
 
   @Override
   List<String> violations() {
-    tdx.module().injector().clear();
-    pages().faults().clear();
+    undisturbed();
     return HostInvariants.violations(tdx, vmms);
   }
 
