@@ -4,6 +4,7 @@ import static dev.septum.it.schedule.TdScene.GFN;
 
 import dev.septum.kvm.PageLevel;
 import dev.septum.mmu.MmuCounter;
+import dev.septum.tdx.TdxCounter;
 import dev.septum.tdx.module.SeamcallLeaf;
 import org.junit.jupiter.api.Test;
 
@@ -99,5 +100,29 @@ class TdRacesTest {
             "vCPU 0: SPURIOUS, vCPU 1: FIXED, leafs: 1x4K PENDING, tables: 4, again: SPURIOUS",
             "vCPU 0: RETRY, vCPU 1: RETRY, leafs: nothing, tables: 3, again: FIXED",
             "vCPU 0: RETRY, vCPU 1: RETRY, leafs: nothing, tables: 4, again: FIXED");
+  }
+
+  /**
+   * TRACK may be told BUSY by a vCPU that is entering: then it is kicked out and kept out, and the
+   * second call must succeed. A vCPU that is inside when TRACK is through is kicked in any case.
+   */
+  @Test
+  void r12_removalAndAVcpuInTheGuest() {
+    Race.of(
+            kernel -> {
+              TdScene td = TdScene.of(kernel, PageLevel.LEVEL_4K);
+              td.accept4K(0, GFN);
+              return td.actor("VMM", () -> td.vmm().files().get(0).punchHole(GFN, GFN + 1))
+                  .actor("vCPU", () -> td.run(1))
+                  .then("leafs", td::leafs)
+                  .then("BUSY", () -> td.count(TdxCounter.BUSY_RETRIES))
+                  .then("kicks", () -> td.count(TdxCounter.KICKS));
+            })
+        .ends(
+            "VMM: OK, leafs: nothing, BUSY: 0, kicks: 0",
+            "VMM: OK, leafs: nothing, BUSY: 0, kicks: 1",
+            "VMM: OK, leafs: nothing, BUSY: 1, kicks: 0",
+            "VMM: OK, leafs: nothing, BUSY: 1, kicks: 1",
+            "VMM: OK, leafs: nothing, BUSY: 1, kicks: 2");
   }
 }

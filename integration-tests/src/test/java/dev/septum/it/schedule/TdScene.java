@@ -1,8 +1,10 @@
 package dev.septum.it.schedule;
 
+import static java.util.Objects.requireNonNull;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import com.google.common.collect.ImmutableList;
+import dev.septum.kernel.LockMode;
 import dev.septum.kernel.PageAllocator;
 import dev.septum.kernel.Placement;
 import dev.septum.kernel.schedule.ScheduledKernel;
@@ -14,9 +16,12 @@ import dev.septum.kvm.TraceSink;
 import dev.septum.mmu.FaultOutcome;
 import dev.septum.mmu.KvmMmu;
 import dev.septum.mmu.MappedLeaf;
+import dev.septum.mmu.Memslot;
 import dev.septum.mmu.MmuCounter;
 import dev.septum.mmu.MmuView;
+import dev.septum.mmu.SplitCause;
 import dev.septum.tdx.KvmTdx;
+import dev.septum.tdx.RunExit;
 import dev.septum.tdx.TdxCounter;
 import dev.septum.tdx.TdxDesign;
 import dev.septum.tdx.TdxHost;
@@ -85,10 +90,12 @@ final class TdScene extends Scene {
     return this;
   }
 
-  /** The guest of the first TD accepts the one page at {@link #GFN}. */
-  TdScene accepted4K() {
-    run(0, new AcceptMemory(GFN << 12, GFN + 1 << 12, AcceptMemory.Order.ACCEPT_FIRST));
-    return this;
+  /** The guest accepts one page; what KVM_RUN returned, OK if it could be done. */
+  Errno accept4K(int vcpu, long gfn) {
+    AcceptMemory accept =
+        new AcceptMemory(gfn << 12, gfn + 1 << 12, AcceptMemory.Order.ACCEPT_FIRST);
+    RunExit exit = vmm().run(vcpu(vcpu), GuestProgram.of(accept), any -> false);
+    return exit instanceof RunExit.Failed failed ? failed.error() : Errno.OK;
   }
 
   /** The first TD. */
@@ -118,6 +125,32 @@ final class TdScene extends Scene {
                 call.fail(TdxStatus.TDX_OPERAND_BUSY | OperandId.RCX);
               }
             });
+    return this;
+  }
+
+  /** From now on any allocation may fail, as the schedule has it. */
+  TdScene outOfMemoryAsChosen() {
+    pages().faults().failWhen(kernel().anyMayFail());
+    return this;
+  }
+
+  /** Splits the leaf at {@link #GFN} around its second page, as a change of attributes does. */
+  Errno split(LockMode mode) {
+    kvm().mmuLock().lock(mode);
+    try {
+      return kvm()
+          .mmu()
+          .splitCrossBoundaryLeafs(
+              GfnRange.ofPages(GFN + 1, 1), mode, SplitCause.MEMORY_ATTRIBUTES);
+    } finally {
+      kvm().mmuLock().unlock(mode);
+    }
+  }
+
+  /** As if the guest had asked for pages of 4K around a frame, and nobody had split its leaf. */
+  TdScene smallPagesAskedFor(long gfn) {
+    Memslot slot = requireNonNull(kvm().mmu().memslots().find(gfn));
+    slot.setGuestInhibit(gfn, PageLevel.LEVEL_2M);
     return this;
   }
 
