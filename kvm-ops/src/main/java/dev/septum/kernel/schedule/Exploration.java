@@ -7,6 +7,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.SplittableRandom;
 import java.util.function.Function;
+import java.util.function.Supplier;
 
 /**
  * Runs a {@link Program} under many schedules. An object of this class is a choice of bounds, and
@@ -25,6 +26,9 @@ public final class Exploration {
 
   /** Parts of a search that is split, if it has as many ways to go. */
   private static final int PARTS = 64;
+
+  /** Runs in which a search that is to be split is tried as a whole: small ones are done then. */
+  private static final int WHOLE = 256;
 
   private static final int NOT_SPLIT = 0;
 
@@ -122,21 +126,21 @@ public final class Exploration {
 
   /** Every schedule that can make a difference (depth first, partial order reduction). */
   public ExplorationResult exhaustive() {
-    DepthFirst search = new DepthFirst(DepthFirst.Reduction.PARTIAL_ORDER, Integer.MAX_VALUE);
-    return explore("exhaustive", search);
+    return explore(
+        "exhaustive", () -> new DepthFirst(DepthFirst.Reduction.PARTIAL_ORDER, Integer.MAX_VALUE));
   }
 
   /** Every schedule, also those that cannot make a difference. For small programs only. */
   public ExplorationResult everyInterleaving() {
     return explore(
-        "every interleaving", new DepthFirst(DepthFirst.Reduction.NONE, Integer.MAX_VALUE));
+        "every interleaving", () -> new DepthFirst(DepthFirst.Reduction.NONE, Integer.MAX_VALUE));
   }
 
   /** Every schedule in which a thread that could go on is made to wait {@code most} times. */
   public ExplorationResult preemptionBounded(int most) {
     checkArgument(most >= 0, "a schedule cannot have %s preemptions", most);
     return explore(
-        "up to " + most + " preemptions", new DepthFirst(DepthFirst.Reduction.NONE, most));
+        "up to " + most + " preemptions", () -> new DepthFirst(DepthFirst.Reduction.NONE, most));
   }
 
   /** As many schedules at random as the bound allows. */
@@ -197,13 +201,25 @@ public final class Exploration {
   }
 
   private Search search() {
-    return new Search(program, carrier, limits, stopsAtFirst, watcher);
+    return search(watcher);
   }
 
-  private ExplorationResult explore(String name, DepthFirst strategy) {
+  private Search search(ExplorationWatcher watching) {
+    return new Search(program, carrier, limits, stopsAtFirst, watching);
+  }
+
+  private ExplorationResult explore(String name, Supplier<DepthFirst> strategy) {
+    if (workers == NOT_SPLIT) {
+      return explore(name, List.of(strategy.get()));
+    }
+    ExplorationResult whole =
+        search((runs, partsDone, parts) -> watcher.mayGoOn(runs, partsDone, parts))
+            .run(name, List.of(strategy.get()), Math.min(mostSchedules, WHOLE), 1);
+    if (whole.isComplete() || (stopsAtFirst && !whole.isSound())) {
+      return whole;
+    }
     Search search = search();
-    List<Strategy> parts = workers == NOT_SPLIT ? List.of(strategy) : search.split(strategy, PARTS);
-    return search.run(name, parts, mostSchedules, Math.max(1, workers));
+    return search.run(name, search.split(strategy.get(), PARTS), mostSchedules, workers);
   }
 
   private ExplorationResult explore(String name, List<Strategy> strategies) {

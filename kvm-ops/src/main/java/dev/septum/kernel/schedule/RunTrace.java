@@ -17,6 +17,11 @@ public record RunTrace(
     @Nullable String outcome,
     @Nullable Finding finding) {
 
+  /** How many steps were taken. */
+  public int steps() {
+    return (int) lines.stream().filter(Line::isStep).count();
+  }
+
   /**
    * What one thread did.
    *

@@ -125,6 +125,14 @@ public final class ScheduledKernel implements Kernel {
     return run.trace().keepsNotes();
   }
 
+  /**
+   * What the calling thread reads from here to its next {@link #note} is for that note, and none of
+   * it is a scheduling point: a run that is shown is the one that was found.
+   */
+  public void beginNote() {
+    run.beginNote();
+  }
+
   /** A note on what the calling thread does, between two of its steps. */
   public void note(String text) {
     run.note(text);

@@ -38,6 +38,7 @@ final class ScheduledRun {
   private boolean pruned;
   private @Nullable Finding finding;
   private @Nullable String outcome;
+  private boolean makingNote;
   private int failuresChosen;
   private int last;
 
@@ -90,10 +91,15 @@ final class ScheduledRun {
 
   /** Notes what the calling thread does, if the run is one that is shown. */
   void note(String text) {
+    makingNote = false;
     EmulatedThread me = current();
     if (me != null && !alone) {
       trace.noted(me, text);
     }
+  }
+
+  void beginNote() {
+    makingNote = true;
   }
 
   List<EmulatedThread> threads() {
@@ -210,9 +216,16 @@ final class ScheduledRun {
    * when it is its turn and the object admits it.
    */
   void point(SharedObject object, int part, PointKind kind) {
+    if (makingNote) {
+      return;
+    }
     EmulatedThread me = current();
     if (me == null) {
       pointOutside(object, kind);
+      return;
+    }
+    if (alone && !kind.mayWait() && !aborting) {
+      countStepAlone();
       return;
     }
     if (aborting) {
@@ -283,12 +296,17 @@ final class ScheduledRun {
     return failuresChosen;
   }
 
-  /** Chooses the thread for the next step; null if all have ended. */
-  private @Nullable EmulatedThread choose() {
-    if (alone ? ++stepsAlone > MOST_STEPS_ALONE : ++steps > limits.steps()) {
+  private void countStepAlone() {
+    stepsAlone++;
+    if (stepsAlone > MOST_STEPS_ALONE) {
       throw abort(Finding.livelock(this));
     }
+  }
+
+  /** Chooses the thread for the next step; null if all have ended. */
+  private @Nullable EmulatedThread choose() {
     if (alone) {
+      countStepAlone();
       EmulatedThread only = threads.get(last);
       if (only.isEnded()) {
         return null;
@@ -297,6 +315,10 @@ final class ScheduledRun {
         throw abort(whyStuck());
       }
       return only;
+    }
+    steps++;
+    if (steps > limits.steps()) {
+      throw abort(Finding.livelock(this));
     }
     long enabled = enabled();
     if (enabled == 0) {
