@@ -35,7 +35,7 @@ class BundledExplorationsTest {
   private static final Map<String, Set<String>> OUTCOMES =
       ImmutableMap.of(
           "split_cache.yaml",
-          ImmutableSet.of("split-a: OK; split-b: OK; topup-a: OK; topup-b: OK; " + SPLIT),
+          ImmutableSet.of("split-a: OK; split-b: OK; topup: OK; " + SPLIT),
           "two_faults.yaml",
           ImmutableSet.of("a: OK; b: OK; " + PENDING),
           "two_holes.yaml",
