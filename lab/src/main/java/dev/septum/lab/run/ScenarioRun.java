@@ -29,7 +29,6 @@ public final class ScenarioRun {
   private final Findings findings;
   private final ExpectationCheck expectations;
   private final StepRunner steps;
-
   private final ConcurrentPhases watcher;
 
   /** Whether a phase was disturbed: then the run ends with it. */
@@ -136,7 +135,9 @@ public final class ScenarioRun {
     List<StepReport> reports =
         done.stream()
             .flatMap(List::stream)
-            .sorted(Comparator.comparingInt(StepReport::line))
+            .sorted(
+                Comparator.comparingInt(StepReport::line)
+                    .thenComparing(step -> String.valueOf(step.actor())))
             .toList();
     disturbed = watcher.ended(host, reports);
     return reports;
