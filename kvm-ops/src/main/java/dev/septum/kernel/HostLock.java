@@ -29,6 +29,6 @@ final class HostLock implements SpinLock, Mutex {
 
   @Override
   public void assertHeld() {
-    LockChecker.require(lock.isHeldByCurrentThread(), lockClass, "by this thread");
+    checker.require(lock.isHeldByCurrentThread(), lockClass, "by this thread");
   }
 }

@@ -73,9 +73,7 @@ final class HostRcu implements Rcu {
 
   @Override
   public void assertReadSection() {
-    if (!checker.inRcuReadSection()) {
-      throw new LockChecker.LockViolation("not inside an RCU read section");
-    }
+    checker.requireRcuReadSection();
   }
 
   /** The calling thread ends: nobody waits for it any more, even if it never left its section. */

@@ -42,13 +42,12 @@ final class HostRwLock implements RwLock {
 
   @Override
   public void assertHeld(LockMode mode) {
-    LockChecker.require(
-        isHeld(mode), lockClass, mode == LockMode.SHARED ? "for read" : "for write");
+    checker.require(isHeld(mode), lockClass, mode == LockMode.SHARED ? "for read" : "for write");
   }
 
   @Override
   public void assertHeld() {
-    LockChecker.require(
+    checker.require(
         isHeld(LockMode.SHARED) || isHeld(LockMode.EXCLUSIVE), lockClass, "by this thread");
   }
 

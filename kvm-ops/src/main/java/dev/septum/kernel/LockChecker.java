@@ -114,7 +114,9 @@ public final class LockChecker {
   public int rcuExit() {
     ThreadState state = states.get();
     if (state.rcuDepth == 0) {
-      throw new LockViolation("leaving an RCU read section that was never entered");
+      throw new LockViolation(
+          "leaving an RCU read section that was never entered",
+          LockReport.rcu("leaves a section that it never entered", entries(state)));
     }
     return --state.rcuDepth;
   }
@@ -187,10 +189,21 @@ public final class LockChecker {
     }
   }
 
-  /** For runtimes: a violation unless {@code held}. */
-  public static void require(boolean held, LockClass lockClass, String how) {
+  /** For runtimes: a violation unless {@code held} ({@code lockdep_assert_held()}). */
+  public void require(boolean held, LockClass lockClass, String how) {
     if (!held) {
-      throw new LockViolation(lockClass.kernelName() + " is not held " + how);
+      throw new LockViolation(
+          lockClass.kernelName() + " is not held " + how,
+          LockReport.notHeld(lockClass.kernelName(), how, entries(states.get())));
+    }
+  }
+
+  /** For runtimes: a violation outside of RCU read sections. */
+  public void requireRcuReadSection() {
+    if (!inRcuReadSection()) {
+      throw new LockViolation(
+          "not inside an RCU read section",
+          LockReport.rcu("is in no read section", entries(states.get())));
     }
   }
 

@@ -94,6 +94,22 @@ final class LockReport {
         held);
   }
 
+  /** A lock is needed that is not held. */
+  static String notHeld(String name, String how, List<Entry> held) {
+    return framed(
+        "WARNING: lockdep_assert_held(" + name + ")",
+        "%s does not hold lock (%s) %s, at:\n%s".formatted(task(), name, how, LockStack.here()),
+        held);
+  }
+
+  /** Something is done inside or outside of RCU that must not be. */
+  static String rcu(String what, List<Entry> held) {
+    return framed(
+        "WARNING: suspicious RCU usage",
+        "%s %s, at:\n%s".formatted(task(), what, LockStack.here()),
+        held);
+  }
+
   private static String task() {
     return Thread.currentThread().getName();
   }

@@ -33,7 +33,7 @@ public class Kvm {
   protected Kvm(int id, Host host, KvmX86Ops ops, VmType type) {
     this.id = id;
     this.host = host;
-    this.ops = ops;
+    this.ops = new LockCheckedOps(ops);
     this.type = type;
     this.mmuLock = host.kernel().rwLock(LockClass.MMU_LOCK);
     this.slotsLock = host.kernel().mutex(LockClass.SLOTS_LOCK);
@@ -61,7 +61,7 @@ public class Kvm {
     return host.pages();
   }
 
-  /** The ops of the backend that this VM uses. */
+  /** The ops of the backend that this VM uses; a call without its locks is a violation. */
   public final KvmX86Ops ops() {
     return ops;
   }

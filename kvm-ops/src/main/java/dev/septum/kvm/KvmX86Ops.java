@@ -60,6 +60,7 @@ public interface KvmX86Ops {
 
   /**
    * Takes a page table page back from the backend when the VM goes ({@code free_external_spt}).
+   * mmu_lock held for write.
    *
    * @param level the level of the table's own entries
    * @return not OK if the backend keeps the page: the caller must forget it then, not free it
@@ -78,7 +79,7 @@ public interface KvmX86Ops {
 
   /**
    * Fills the vCPU's cache for {@code count} new external page tables ({@code
-   * topup_external_fault_cache}). No lock held; may sleep.
+   * topup_external_fault_cache}). No spinning lock held; may sleep.
    */
   default Errno topupExternalFaultCache(Vcpu vcpu, int count) {
     return Errno.OK;

@@ -143,4 +143,33 @@ class LockReportTest {
               .contains(" #0: (pamt_lock), at:\n  LockReportTest.lambda$");
         });
   }
+
+  @ParameterizedTest
+  @MethodSource("runtimes")
+  void aLockThatIsNeeded_andNotHeld_isNamed(Consumer<Consumer<Kernel>> runtime) {
+    runtime.accept(
+        kernel -> {
+          SpinLock lock = kernel.spinLock(LockClass.PAMT_LOCK);
+          assertThat(violation(lock::assertHeld).report())
+              .contains("WARNING: lockdep_assert_held(pamt_lock)")
+              .contains("does not hold lock (pamt_lock) by this thread, at:\n")
+              .contains("  LockReportTest.violation+");
+        });
+  }
+
+  @ParameterizedTest
+  @MethodSource("runtimes")
+  void rcu_outsideOfASection_isSuspicious(Consumer<Consumer<Kernel>> runtime) {
+    runtime.accept(
+        kernel -> {
+          Rcu rcu = kernel.rcu();
+          assertThat(violation(rcu::assertReadSection).report())
+              .contains("WARNING: suspicious RCU usage")
+              .contains(" is in no read section, at:\n")
+              .contains("  LockReportTest.violation+");
+          assertThat(violation(rcu::readUnlock).report())
+              .contains("WARNING: suspicious RCU usage")
+              .contains(" leaves a section that it never entered, at:\n");
+        });
+  }
 }

@@ -69,8 +69,9 @@ final class SpteChanges {
         continue;
       }
       handle(asId, gfn, level, old, SpteFormat.FROZEN, mode);
-      if (page.isMirror() && format.isPresentLeaf(old, level)) {
-        kvm.bugOn(mode == LockMode.SHARED, "mirror leaf removed under read mmu_lock");
+      if (page.isMirror()
+          && format.isPresentLeaf(old, level)
+          && !kvm.bugOn(mode == LockMode.SHARED, "mirror leaf removed under read mmu_lock")) {
         kvm.ops().removeExternalSpte(kvm, gfn, level, old);
       }
     }

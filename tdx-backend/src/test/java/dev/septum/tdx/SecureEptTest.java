@@ -55,8 +55,17 @@ final class SecureEptTest extends TdTestCase {
 
   private Errno asVcpu(Supplier<Errno> op) {
     Errno[] result = new Errno[1];
-    vcpu.asRunning(() -> result[0] = op.get());
+    vcpu.asRunning(() -> result[0] = locked(LockMode.SHARED, op));
     return result[0];
+  }
+
+  private Errno locked(LockMode mode, Supplier<Errno> op) {
+    kvm.mmuLock().lock(mode);
+    try {
+      return op.get();
+    } finally {
+      kvm.mmuLock().unlock(mode);
+    }
   }
 
   private Errno link(long page) {
@@ -100,8 +109,9 @@ final class SecureEptTest extends TdTestCase {
 
   @Test
   void linkWithoutARunningVcpu_isABug() {
-    assertThat(kvm.ops().linkExternalSpt(kvm, FAR_GFN, PageLevel.LEVEL_2M, page()))
-        .isEqualTo(Errno.EIO);
+    long page = page();
+    Supplier<Errno> link = () -> kvm.ops().linkExternalSpt(kvm, FAR_GFN, PageLevel.LEVEL_2M, page);
+    assertThat(locked(LockMode.SHARED, link)).isEqualTo(Errno.EIO);
     assertThat(kvm.isBugged()).isTrue();
   }
 
@@ -181,8 +191,10 @@ final class SecureEptTest extends TdTestCase {
             .mmu()
             .format()
             .makeLeaf(PageLevel.LEVEL_2M, 0, new LeafTraits(true, false, false), true);
-    assertThat(young.ops().setExternalSpte(young, GFN, PageLevel.LEVEL_2M, spte))
-        .isEqualTo(Errno.EIO);
+    young.mmuLock().lock(LockMode.SHARED);
+    Errno error = young.ops().setExternalSpte(young, GFN, PageLevel.LEVEL_2M, spte);
+    young.mmuLock().unlock(LockMode.SHARED);
+    assertThat(error).isEqualTo(Errno.EIO);
     assertThat(young.isBugged()).isTrue();
   }
 
@@ -274,7 +286,8 @@ final class SecureEptTest extends TdTestCase {
 
   @Test
   void reclaimOfATableWhileTheTdHasItsKey_isABug() {
-    assertThat(kvm.ops().freeExternalSpt(kvm, 0, PageLevel.LEVEL_4K, 0)).isEqualTo(Errno.EIO);
+    Supplier<Errno> free = () -> kvm.ops().freeExternalSpt(kvm, 0, PageLevel.LEVEL_4K, 0);
+    assertThat(locked(LockMode.EXCLUSIVE, free)).isEqualTo(Errno.EIO);
     assertThat(String.valueOf(kvm.splat())).contains("while the TD has its key");
     assertThat(calls(SeamcallLeaf.TDH_PHYMEM_PAGE_RECLAIM)).isZero();
   }

@@ -512,12 +512,21 @@ final class SplitCacheTest extends TdTestCase {
 
     @Test
     void theOps_areTheCachesOwn() {
-      assertThat(kvm.ops().needTopupExternalPerVmSplitCache(kvm, LEVEL)).isTrue();
+      assertThat(needsTopup()).isTrue();
       assertThat(kvm.ops().topupExternalPerVmSplitCache(kvm, LEVEL)).isEqualTo(Errno.OK);
-      assertThat(kvm.ops().needTopupExternalPerVmSplitCache(kvm, LEVEL)).isFalse();
+      assertThat(needsTopup()).isFalse();
       assertThat(kvm.splitCacheCount()).isEqualTo(4);
       kvm.ops().freeExternalPerVmSplitCache(kvm);
       assertThat(kvm.splitCacheCount()).isZero();
+    }
+
+    private boolean needsTopup() {
+      kvm.mmuLock().lock(LockMode.EXCLUSIVE);
+      try {
+        return kvm.ops().needTopupExternalPerVmSplitCache(kvm, LEVEL);
+      } finally {
+        kvm.mmuLock().unlock(LockMode.EXCLUSIVE);
+      }
     }
   }
 

@@ -38,7 +38,8 @@ final class ScheduledLock extends SharedObject implements SpinLock, Mutex {
 
   @Override
   public void assertHeld() {
-    LockChecker.require(run.checker().holds(this, LockMode.EXCLUSIVE), lockClass, "by this thread");
+    LockChecker checker = run.checker();
+    checker.require(checker.holds(this, LockMode.EXCLUSIVE), lockClass, "by this thread");
   }
 
   @Override

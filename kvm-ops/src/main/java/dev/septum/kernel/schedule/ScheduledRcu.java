@@ -1,7 +1,6 @@
 package dev.septum.kernel.schedule;
 
 import com.google.common.collect.ImmutableList;
-import dev.septum.kernel.LockChecker;
 import dev.septum.kernel.PointKind;
 import dev.septum.kernel.Rcu;
 import java.util.ArrayDeque;
@@ -112,9 +111,7 @@ final class ScheduledRcu extends SharedObject implements Rcu {
 
   @Override
   public void assertReadSection() {
-    if (!run.checker().inRcuReadSection()) {
-      throw new LockChecker.LockViolation("not inside an RCU read section");
-    }
+    run.checker().requireRcuReadSection();
   }
 
   private void runCallbacks() {

@@ -55,7 +55,12 @@ final class ScheduledRun {
     this.strategy = strategy;
     this.carriers = carriers;
     this.limits = limits;
-    this.trace = new Trace(strategy instanceof Replay);
+    boolean isShown = strategy instanceof Replay;
+    this.trace = new Trace(isShown);
+    if (isShown) {
+      // Its reports shall say where each lock was taken.
+      checker.recordStacks();
+    }
   }
 
   LockChecker checker() {

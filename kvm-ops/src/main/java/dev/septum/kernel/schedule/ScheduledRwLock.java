@@ -1,6 +1,5 @@
 package dev.septum.kernel.schedule;
 
-import dev.septum.kernel.LockChecker;
 import dev.septum.kernel.LockClass;
 import dev.septum.kernel.LockMode;
 import dev.septum.kernel.PointKind;
@@ -85,14 +84,15 @@ final class ScheduledRwLock extends SharedObject implements RwLock {
 
   @Override
   public void assertHeld(LockMode mode) {
-    LockChecker.require(
-        isHeld(mode), lockClass, mode == LockMode.SHARED ? "for read" : "for write");
+    run.checker()
+        .require(isHeld(mode), lockClass, mode == LockMode.SHARED ? "for read" : "for write");
   }
 
   @Override
   public void assertHeld() {
-    LockChecker.require(
-        isHeld(LockMode.SHARED) || isHeld(LockMode.EXCLUSIVE), lockClass, "by this thread");
+    run.checker()
+        .require(
+            isHeld(LockMode.SHARED) || isHeld(LockMode.EXCLUSIVE), lockClass, "by this thread");
   }
 
   @Override
