@@ -1,0 +1,99 @@
+package dev.septum.bench;
+
+import dev.septum.kernel.schedule.Carrier;
+import dev.septum.kernel.schedule.Exploration;
+import dev.septum.kernel.schedule.ExplorationResult;
+import dev.septum.kernel.schedule.ScheduledKernel;
+import dev.septum.tdx.SplitCacheProgram;
+import java.util.Arrays;
+import java.util.List;
+
+/**
+ * Our exploration of the protocol, in a JVM of its own. Arguments: carrier, {@code first} or {@code
+ * complete}, {@code random}, {@code pct} or {@code exhaustive}, how often, the most schedules.
+ * Without any it says which JDK this is, and which carriers there are.
+ */
+final class SeptumSubject {
+
+  private static final int ACTORS = 2;
+
+  /** The order of two steps decides whether the mutant fails. */
+  private static final int PCT_DEPTH = 2;
+
+  private final Carrier carrier;
+  private final String strategy;
+  private final long mostSchedules;
+  private long steps;
+
+  private SeptumSubject(Carrier carrier, String strategy, long mostSchedules) {
+    this.carrier = carrier;
+    this.strategy = strategy;
+    this.mostSchedules = mostSchedules;
+  }
+
+  public static void main(String[] args) {
+    if (args.length == 0) {
+      System.out.println("java " + Runtime.version().feature() + " " + usableCarriers());
+      return;
+    }
+    SeptumSubject subject =
+        new SeptumSubject(Carrier.valueOf(args[0]), args[2], Long.parseLong(args[4]));
+    int rounds = Integer.parseInt(args[3]);
+    for (int round = 0; round < rounds; round++) {
+      if (args[1].equals("first")) {
+        subject.first(round);
+      } else {
+        subject.complete();
+      }
+    }
+  }
+
+  private static List<Carrier> usableCarriers() {
+    return Arrays.stream(Carrier.values()).filter(Carrier::isUsable).toList();
+  }
+
+  private void first(int seed) {
+    Exploration exploration = exploration(false).stopAtFirst();
+    long start = System.nanoTime();
+    ExplorationResult result =
+        switch (strategy) {
+          case "random" -> exploration.random(seed);
+          case "pct" -> exploration.pct(seed, PCT_DEPTH);
+          default -> exploration.exhaustive();
+        };
+    long nanos = System.nanoTime() - start;
+    if (result.isSound()) {
+      throw new IllegalStateException("the mutant was not found: " + result);
+    }
+    Mark.FIRST.print(nanos, result.schedules() + result.pruned(), steps);
+  }
+
+  private void complete() {
+    Exploration exploration = exploration(true).mostSchedules(mostSchedules);
+    long start = System.nanoTime();
+    ExplorationResult result = exploration.exhaustive();
+    long nanos = System.nanoTime() - start;
+    if (!result.isSound()) {
+      throw new IllegalStateException("a failure where there is none: " + result);
+    }
+    Mark mark = result.isComplete() ? Mark.COMPLETE : Mark.BOUNDED;
+    mark.print(nanos, result.schedules() + result.pruned(), steps);
+  }
+
+  private Exploration exploration(boolean checksAgain) {
+    steps = 0;
+    SplitCacheProgram program = new SplitCacheProgram(ACTORS, ACTORS, checksAgain);
+    return Exploration.of(kernel -> counted(program, kernel))
+        .on(carrier)
+        .pagesAreAlike()
+        .mostFailures(1);
+  }
+
+  private void counted(SplitCacheProgram program, ScheduledKernel kernel) {
+    try {
+      program.run(kernel);
+    } finally {
+      steps += kernel.steps();
+    }
+  }
+}
