@@ -39,6 +39,11 @@ public abstract class ForwardingKernel implements Kernel {
   }
 
   @Override
+  public <T> SharedRef<T> ref(T initial) {
+    return delegate.ref(initial);
+  }
+
+  @Override
   public EntryTable entryTable(long base, long stride) {
     return delegate.entryTable(base, stride);
   }

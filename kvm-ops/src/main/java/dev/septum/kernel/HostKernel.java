@@ -34,6 +34,11 @@ final class HostKernel implements Kernel {
   }
 
   @Override
+  public <T> SharedRef<T> ref(T initial) {
+    return new HostRef<>(initial);
+  }
+
+  @Override
   public EntryTable entryTable(long base, long stride) {
     return new HostEntryTable(base, stride);
   }

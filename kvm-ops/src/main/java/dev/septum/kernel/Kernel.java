@@ -27,6 +27,9 @@ public interface Kernel {
   /** A shared 64-bit word with the kernel's atomic accesses. */
   SharedWord word(long initial);
 
+  /** A shared reference to an immutable value. */
+  <T> SharedRef<T> ref(T initial);
+
   /**
    * A table of 512 shared 64-bit entries, entry {@code i} being {@code base + i * stride}.
    *

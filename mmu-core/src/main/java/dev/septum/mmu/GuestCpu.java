@@ -90,6 +90,8 @@ public final class GuestCpu {
       if (access != null) {
         return access;
       }
+      // Whoever made the fault retry must get on.
+      mmu.kvm().kernel().condResched();
     }
   }
 

@@ -8,6 +8,7 @@ import dev.septum.kernel.LockClass;
 import dev.septum.kernel.Mutex;
 import dev.septum.kernel.PageAllocator;
 import dev.septum.kernel.PageOwner;
+import dev.septum.kernel.SharedWord;
 import dev.septum.kvm.Errno;
 import dev.septum.kvm.GfnRange;
 import dev.septum.kvm.PageLevel;
@@ -78,8 +79,8 @@ public final class GuestMemfd {
   /** Frames converted to shared: host and guest use them in place. Under folioLock. */
   private final BitSet shared = new BitSet();
 
-  /** Whether any frame ever was: most files need not be asked. */
-  private volatile boolean wasConverted;
+  /** 1 once any frame was: most files need not be asked. */
+  private final SharedWord wasConverted;
 
   /** Who maps which part; read and written under invalidateLock. */
   private final List<Binding> bindings = new ArrayList<>();
@@ -100,6 +101,7 @@ public final class GuestMemfd {
     this.frames = frames;
     this.folioLevel = folioLevel;
     this.invalidateLock = kernel.mutex(LockClass.GMEM_INVALIDATE_LOCK);
+    this.wasConverted = kernel.word(0);
     this.folioLock = kernel.mutex(LockClass.GMEM_FOLIO_LOCK);
   }
 
@@ -215,7 +217,7 @@ public final class GuestMemfd {
 
   /** Whether any of these frames was converted to shared. May sleep. */
   boolean hasShared(GfnRange range) {
-    if (!wasConverted) {
+    if (wasConverted.get() == 0) {
       return false;
     }
     folioLock.lock();
@@ -228,7 +230,7 @@ public final class GuestMemfd {
 
   /** {@link #hasShared} with folioLock held. */
   private boolean isAnyShared(GfnRange range) {
-    if (!wasConverted || range.start() >= MAX_CONVERTED) {
+    if (range.start() >= MAX_CONVERTED) {
       return false;
     }
     int first = shared.nextSetBit((int) range.start());
@@ -309,7 +311,7 @@ public final class GuestMemfd {
   private void mark(GfnRange range, boolean isShared) {
     folioLock.lock();
     try {
-      wasConverted = true;
+      wasConverted.set(1);
       shared.set((int) range.start(), (int) range.end(), isShared);
     } finally {
       folioLock.unlock();

@@ -1,6 +1,7 @@
 package dev.septum.mmu;
 
 import dev.septum.kernel.Kernel;
+import dev.septum.kernel.SharedWord;
 import dev.septum.kvm.GfnRange;
 import dev.septum.kvm.PageLevel;
 import org.jspecify.annotations.Nullable;
@@ -17,7 +18,7 @@ public final class Memslot {
   private final @Nullable DirtyBitmap dirtyBitmap;
 
   /** Whether the slot is being deleted or moved: faults on it retry. */
-  private volatile boolean invalid;
+  private final SharedWord invalid;
 
   /** A slot at a place of its own. */
   Memslot(Kernel kernel, MemoryRegion region, @Nullable DirtyBitmap dirtyBitmap) {
@@ -26,6 +27,7 @@ public final class Memslot {
     this.lpage2M = lpageInfo(kernel, PageLevel.LEVEL_2M);
     this.lpage1G = lpageInfo(kernel, PageLevel.LEVEL_1G);
     this.dirtyBitmap = dirtyBitmap;
+    this.invalid = kernel.word(0);
   }
 
   /** A slot with other flags in the place of another one ({@code KVM_MR_FLAGS_ONLY}). */
@@ -35,6 +37,7 @@ public final class Memslot {
     this.lpage2M = old.lpage2M;
     this.lpage1G = old.lpage1G;
     this.dirtyBitmap = dirtyBitmap;
+    this.invalid = old.invalid;
   }
 
   private LpageInfo lpageInfo(Kernel kernel, PageLevel level) {
@@ -144,11 +147,11 @@ public final class Memslot {
   }
 
   boolean isInvalid() {
-    return invalid;
+    return invalid.get() == 1;
   }
 
   void invalidate() {
-    invalid = true;
+    invalid.set(1);
   }
 
   @Override

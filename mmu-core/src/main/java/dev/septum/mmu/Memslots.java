@@ -2,6 +2,7 @@ package dev.septum.mmu;
 
 import com.google.common.collect.ImmutableList;
 import dev.septum.kernel.Kernel;
+import dev.septum.kernel.SharedRef;
 import dev.septum.kernel.Srcu;
 import dev.septum.kvm.GfnRange;
 import java.util.Comparator;
@@ -25,10 +26,18 @@ public final class Memslots {
 
   /** One address space. */
   private static final class Space {
-    volatile Generation current;
+    private final SharedRef<Generation> generation;
 
-    Space(int asId) {
-      current = new Generation(asId, ImmutableList.of());
+    Space(Kernel kernel, int asId) {
+      generation = kernel.ref(new Generation(asId, ImmutableList.of()));
+    }
+
+    Generation current() {
+      return generation.get();
+    }
+
+    void publish(Generation next) {
+      generation.set(next);
     }
   }
 
@@ -46,7 +55,7 @@ public final class Memslots {
     srcu = new Srcu(kernel);
     spaces =
         IntStream.range(0, addressSpaces)
-            .mapToObj(Space::new)
+            .mapToObj(asId -> new Space(kernel, asId))
             .collect(ImmutableList.toImmutableList());
   }
 
@@ -67,7 +76,7 @@ public final class Memslots {
 
   /** The slot around a gfn, or null ({@code __gfn_to_memslot}). */
   @Nullable Memslot find(int asId, long gfn) {
-    ImmutableList<Memslot> slots = spaces.get(asId).current.slots;
+    ImmutableList<Memslot> slots = spaces.get(asId).current().slots;
     int low = 0;
     int high = slots.size() - 1;
     while (low <= high) {
@@ -88,7 +97,7 @@ public final class Memslots {
   /** The slot with that number, or null; address space in bits 31:16. */
   public @Nullable Memslot byId(int slot) {
     return isPossibleId(slot)
-        ? spaces.get(slot >>> 16).current.slots.stream()
+        ? spaces.get(slot >>> 16).current().slots.stream()
             .filter(s -> s.asIdAndId() == slot)
             .findFirst()
             .orElse(null)
@@ -102,23 +111,23 @@ public final class Memslots {
 
   /** The slots of the first address space, lowest gfn first. */
   public List<Memslot> all() {
-    return spaces.get(0).current.slots;
+    return spaces.get(0).current().slots;
   }
 
   /** The slots of every address space, each one's by user address. */
   List<Memslot> everywhereByHva() {
     Comparator<Memslot> byHva = Comparator.comparingLong(slot -> slot.region().hva());
-    return spaces.stream().flatMap(space -> space.current.slots.stream().sorted(byHva)).toList();
+    return spaces.stream().flatMap(space -> space.current().slots.stream().sorted(byHva)).toList();
   }
 
   /** The slots of an address space that share a frame with the range, lowest gfn first. */
   List<Memslot> overlapping(int asId, GfnRange range) {
-    return spaces.get(asId).current.slots.stream().filter(s -> s.gfns().overlaps(range)).toList();
+    return spaces.get(asId).current().slots.stream().filter(s -> s.gfns().overlaps(range)).toList();
   }
 
   /** The generation that MMIO SPTEs remember. */
   long generation(int asId) {
-    return spaces.get(asId).current.number;
+    return spaces.get(asId).current().number;
   }
 
   /**
@@ -129,16 +138,17 @@ public final class Memslots {
    */
   long update(int asId, UnaryOperator<List<Memslot>> change) {
     Space space = spaces.get(asId);
+    Generation before = space.current();
     ImmutableList<Memslot> next =
-        change.apply(space.current.slots).stream()
+        change.apply(before.slots).stream()
             .sorted(Comparator.comparingLong(s -> s.gfns().start()))
             .collect(ImmutableList.toImmutableList());
-    long old = space.current.number;
-    space.current = new Generation(old, next);
+    space.publish(new Generation(before.number, next));
     // A fault that still has the old slot would mark pages dirty in a bitmap that is gone, and one
     // that found none would give its MMIO SPTE a generation in which there is memory.
     srcu.synchronize();
-    space.current = new Generation(old + spaces.size(), next);
-    return space.current.number;
+    long number = before.number + spaces.size();
+    space.publish(new Generation(number, next));
+    return number;
   }
 }

@@ -26,6 +26,9 @@ final class MmuPage {
   /** Users of a root; null for other tables. */
   private @Nullable SharedWord rootCount;
 
+  /** 1 once the root is invalid; null for other tables. */
+  private @Nullable SharedWord invalidRoot;
+
   private volatile boolean scheduledRootToZap;
   private volatile boolean nxHugePageDisallowed;
 
@@ -111,8 +114,15 @@ final class MmuPage {
     return page;
   }
 
-  void makeRoot(SharedWord count) {
+  void makeRoot(SharedWord count, SharedWord invalid) {
     rootCount = count;
+    invalidRoot = invalid;
+  }
+
+  /** Whether this is a root that nobody may begin to use. Takes no lock. */
+  boolean isInvalidRoot() {
+    SharedWord invalid = invalidRoot;
+    return invalid != null && invalid.get() == 1;
   }
 
   /** Users of this root. */
@@ -133,6 +143,9 @@ final class MmuPage {
   void scheduleRootToZap() {
     scheduledRootToZap = true;
     role = role.asInvalid();
+    if (invalidRoot != null) {
+      invalidRoot.set(1);
+    }
   }
 
   boolean clearScheduledRootToZap() {

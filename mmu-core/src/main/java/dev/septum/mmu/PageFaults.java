@@ -138,6 +138,7 @@ final class PageFaults {
     PageFault fault;
     FaultOutcome outcome;
     do {
+      kvm.kernel().condResched();
       Errno error = kvm.isBugged() ? Errno.EIO : vcpu.load();
       if (error.isError()) {
         return new PreFaultStep(error, PageLevel.NONE);
@@ -267,7 +268,7 @@ final class PageFaults {
   }
 
   private boolean isStale(VcpuMmu vcpu, PageFault fault) {
-    return vcpu.directRoot().role().isInvalid()
+    return vcpu.directRoot().isInvalidRoot()
         || (fault.slot() != null && mmu.invalidate().mustRetry(fault.mmuSeq(), fault.gfn()));
   }
 

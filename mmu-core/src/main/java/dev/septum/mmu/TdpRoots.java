@@ -2,6 +2,7 @@ package dev.septum.mmu;
 
 import com.google.common.collect.ImmutableList;
 import dev.septum.kernel.LockMode;
+import dev.septum.kernel.SharedRef;
 import dev.septum.kernel.SpinLock;
 import dev.septum.kvm.Kvm;
 import dev.septum.kvm.PageLevel;
@@ -25,27 +26,28 @@ final class TdpRoots {
   /** tdp_mmu_pages_lock. */
   private final SpinLock pagesLock;
 
-  private volatile ImmutableList<MmuPage> roots = ImmutableList.of();
+  private final SharedRef<ImmutableList<MmuPage>> roots;
 
   TdpRoots(KvmMmu mmu, SpinLock pagesLock) {
     this.mmu = mmu;
     this.kvm = mmu.kvm();
     this.pagesLock = pagesLock;
+    this.roots = kvm.kernel().ref(ImmutableList.of());
   }
 
   /** All roots, also those on their way out. */
   List<MmuPage> all() {
-    return roots;
+    return roots.get();
   }
 
   /** The valid roots of an address space that map what the filter asks for. */
   List<MmuPage> valid(Set<GfnKind> kinds, int asId) {
-    return matching(kinds, asId).stream().filter(r -> !r.role().isInvalid()).toList();
+    return matching(kinds, asId).stream().filter(r -> !r.isInvalidRoot()).toList();
   }
 
   /** The same with invalid roots that are still in use. */
   List<MmuPage> matching(Set<GfnKind> kinds, int asId) {
-    return roots.stream().filter(r -> r.role().asId() == asId && matches(r, kinds)).toList();
+    return all().stream().filter(r -> r.role().asId() == asId && matches(r, kinds)).toList();
   }
 
   /**
@@ -98,8 +100,8 @@ final class TdpRoots {
       root.init(role, 0, null, 0);
       mmu.trace().getPage(root);
       // One reference for the vCPU, one for the MMU itself until the root is invalidated.
-      root.makeRoot(kvm.kernel().word(2));
-      roots = ImmutableList.<MmuPage>builder().addAll(roots).add(root).build();
+      root.makeRoot(kvm.kernel().word(2), kvm.kernel().word(0));
+      roots.set(ImmutableList.<MmuPage>builder().addAll(roots.get()).add(root).build());
       return root;
     } finally {
       pagesLock.unlock();
@@ -107,7 +109,7 @@ final class TdpRoots {
   }
 
   private @Nullable MmuPage find(MmuRole role) {
-    for (MmuPage root : roots) {
+    for (MmuPage root : all()) {
       if (root.role().equals(role) && tryGet(root)) {
         return root;
       }
@@ -134,7 +136,7 @@ final class TdpRoots {
     kvm.bugOn(!root.role().isInvalid(), "last reference of a valid root dropped");
     pagesLock.lock();
     try {
-      roots = roots.stream().filter(r -> r != root).collect(ImmutableList.toImmutableList());
+      roots.set(all().stream().filter(r -> r != root).collect(ImmutableList.toImmutableList()));
     } finally {
       pagesLock.unlock();
     }
@@ -145,7 +147,7 @@ final class TdpRoots {
    * Makes roots unusable and schedules them to be zapped ({@code kvm_tdp_mmu_invalidate_roots}).
    */
   void invalidate(Set<RootKind> kinds) {
-    for (MmuPage root : roots) {
+    for (MmuPage root : all()) {
       if (kinds.contains(RootKind.of(root)) && !root.role().isInvalid()) {
         root.scheduleRootToZap();
       }
@@ -159,7 +161,7 @@ final class TdpRoots {
   void zapInvalidated(LockMode mode) {
     kvm.mmuLock().lock(mode);
     try {
-      for (MmuPage root : roots) {
+      for (MmuPage root : all()) {
         if (root.clearScheduledRootToZap()) {
           kvm.bugOn(!root.role().isInvalid(), "scheduled root is not invalid");
           zapRoot(root, mode);
@@ -178,7 +180,7 @@ final class TdpRoots {
   void zapAll() {
     kvm.mmuLock().assertHeld(LockMode.EXCLUSIVE);
     forEach(
-        roots.stream().filter(r -> !r.isMirror()).toList(),
+        all().stream().filter(r -> !r.isMirror()).toList(),
         root -> {
           zapRoot(root, LockMode.EXCLUSIVE);
           return true;

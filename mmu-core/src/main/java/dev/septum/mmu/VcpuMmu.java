@@ -141,7 +141,7 @@ public final class VcpuMmu {
   /** Has valid roots on return ({@code kvm_mmu_reload}); the mirror root comes first. May sleep. */
   public Errno load() {
     MmuPage direct = root;
-    if (direct != null && direct.role().isInvalid()) {
+    if (direct != null && direct.isInvalidRoot()) {
       putRoot();
     }
     boolean needsMirror = mmu.kvm().type().hasMirroredTdp() && mirrorRoot == null;

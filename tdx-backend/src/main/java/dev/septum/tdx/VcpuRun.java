@@ -35,6 +35,10 @@ final class VcpuRun implements LogicalProcessor {
     RunExit exit = mapGpa.isPending() ? mapGpa.next(regs) : null;
     while (exit == null) {
       exit = once();
+      if (exit == null) {
+        // Whoever has what the vCPU was refused must get on: it may be refused again and again.
+        kvm.kernel().condResched();
+      }
     }
     return exit;
   }
@@ -62,7 +66,6 @@ final class VcpuRun implements LogicalProcessor {
     vcpu.guestMode().enter();
     try {
       if (kvm.isWaitingForSeptZap()) {
-        kvm.kernel().condResched();
         return false;
       }
       kvm.tdxHost().seamcalls().vpEnter(vcpu.tdvpr(), regs, this);

@@ -12,6 +12,7 @@ import dev.septum.kernel.PointKind;
 import dev.septum.kernel.Rcu;
 import dev.septum.kernel.RwLock;
 import dev.septum.kernel.SchedulingPoint;
+import dev.septum.kernel.SharedRef;
 import dev.septum.kernel.SharedWord;
 import dev.septum.kernel.SpinLock;
 
@@ -52,6 +53,11 @@ public final class ScheduledKernel implements Kernel {
   @Override
   public SharedWord word(long initial) {
     return new ScheduledWord(run, initial);
+  }
+
+  @Override
+  public <T> SharedRef<T> ref(T initial) {
+    return new ScheduledRef<>(run, initial);
   }
 
   @Override

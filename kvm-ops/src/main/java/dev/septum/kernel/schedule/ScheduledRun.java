@@ -17,6 +17,11 @@ final class ScheduledRun {
 
   private static final int MOST_THREADS = Long.SIZE;
 
+  /**
+   * Steps of a thread that is alone, before or after the others: no schedule makes more of them.
+   */
+  private static final int MOST_STEPS_ALONE = 10_000_000;
+
   private final Strategy strategy;
   private final CarrierPool carriers;
   private final Limits limits;
@@ -28,16 +33,20 @@ final class ScheduledRun {
   private volatile @Nullable EmulatedThread running;
 
   private int steps;
+  private int stepsAlone;
   private boolean aborting;
   private boolean pruned;
   private @Nullable Finding finding;
   private int failuresChosen;
   private int last;
 
-  /** Whether there is one thread, and whatever others did comes before its next step. */
+  /** Whether one thread has something to do, and whatever others did comes before its next step. */
   private boolean alone = true;
 
-  /** Bounds that keep every run finite, and whether it matters who gets which page. */
+  /**
+   * Bounds that keep every run finite, those on steps while there are several threads, and whether
+   * it matters who gets which page.
+   */
   record Limits(int steps, int failures, boolean pagesAreAlike) {}
 
   ScheduledRun(Strategy strategy, CarrierPool carriers, Limits limits) {
@@ -74,7 +83,7 @@ final class ScheduledRun {
 
   /** How far the run is, for one who looks on. */
   int progress() {
-    return steps;
+    return steps + stepsAlone;
   }
 
   /** Who runs, for one who looks on. */
@@ -252,8 +261,7 @@ final class ScheduledRun {
 
   /** Chooses the thread for the next step; null if all have ended. */
   private @Nullable EmulatedThread choose() {
-    steps++;
-    if (steps > limits.steps()) {
+    if (alone ? ++stepsAlone > MOST_STEPS_ALONE : ++steps > limits.steps()) {
       throw abort(Finding.livelock(this));
     }
     if (alone) {
@@ -311,13 +319,15 @@ final class ScheduledRun {
     }
     thread.object.touched(thread, thread.kind);
     thread.stepped();
-    alone |= thread.kind == PointKind.JOIN && isLastOf(thread);
+    boolean waited = thread.kind == PointKind.JOIN || thread.kind == PointKind.WAIT;
+    alone |= waited && isLastOf(thread);
   }
 
+  /** Whether nobody else will do anything, and all that was done comes before the thread's step. */
   private boolean isLastOf(EmulatedThread thread) {
     for (EmulatedThread other : threads) {
       boolean comesBefore =
-          other.isEnded()
+          hasNothingToDo(other)
               && VectorClock.of(thread.clock, other.index)
                   >= VectorClock.of(other.clock, other.index);
       if (other != thread && !comesBefore) {
@@ -325,6 +335,18 @@ final class ScheduledRun {
       }
     }
     return true;
+  }
+
+  /**
+   * Whether the thread has ended, or serves others and has no work until somebody gives it some.
+   */
+  private static boolean hasNothingToDo(EmulatedThread thread) {
+    return thread.isEnded() || (thread.isDaemon && !thread.object.admits(thread, thread.kind));
+  }
+
+  /** Whether the caller is the only thread that has anything to do. */
+  boolean isAlone() {
+    return alone;
   }
 
   private boolean isOver() {
