@@ -84,7 +84,7 @@ final class TlcModel {
 
   /** How many states a run found. */
   static long distinctStates(List<Line> lines) {
-    Matcher matcher = STATES.matcher(ChildJvm.find(lines, "states left on queue").text());
+    Matcher matcher = STATES.matcher(ChildJvm.find(lines, "states generated, ").text());
     if (!matcher.find()) {
       throw new IllegalStateException("TLC does not say how many states it found");
     }
