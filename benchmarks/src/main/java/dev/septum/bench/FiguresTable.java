@@ -1,6 +1,5 @@
 package dev.septum.bench;
 
-import com.google.common.base.Strings;
 import com.google.common.collect.ImmutableList;
 import dev.septum.bench.Figure.Span;
 import java.util.Comparator;
@@ -9,6 +8,7 @@ import java.util.Locale;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.function.Function;
+import java.util.function.Predicate;
 import java.util.function.ToDoubleFunction;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
@@ -74,42 +74,48 @@ final class FiguresTable {
   }
 
   private String ratios(int java) {
-    return ratio(java, "first failure, cold", Figure::first, Span::cold)
-        + ratio(java, "first failure, warm", Figure::first, Span::warm)
-        + ratio(java, "completion, cold", Figure::complete, Span::cold)
-        + ratio(java, "completion, warm", Figure::complete, Span::warm);
+    return ratios(java, "the split cache", Tool::isOurs) + ratios(java, "a class", Tool::isCounted);
   }
 
-  /** Our best by the best peer's. */
+  private String ratios(int java, String program, Predicate<Tool> ours) {
+    String whose = "JDK %d, our %s by the best peer".formatted(java, program);
+    return ratio(java, whose + ", first failure, cold", ours, Figure::first, Span::cold)
+        + ratio(java, whose + ", first failure, warm", ours, Figure::first, Span::warm)
+        + ratio(java, whose + ", completion, cold", ours, Figure::complete, Span::cold)
+        + ratio(java, whose + ", completion, warm", ours, Figure::complete, Span::warm);
+  }
+
   private String ratio(
-      int java, String what, Function<Figure, @Nullable Span> span, ToDoubleFunction<Span> start) {
-    Optional<Double> ours = best(java, Tool::isOurs, span, start);
+      int java,
+      String what,
+      Predicate<Tool> ours,
+      Function<Figure, @Nullable Span> span,
+      ToDoubleFunction<Span> start) {
+    Optional<Double> our = best(java, ours, span, start);
     Optional<Double> peers = best(java, Tool::isPeer, span, start);
     String result =
-        ours.isPresent() && peers.isPresent()
+        our.isPresent() && peers.isPresent()
             ? String.format(
                 Locale.ROOT,
-                "%s by %s is %.4g",
-                Measurement.text(ours.get()),
+                "%s / %s = %.4f",
+                Measurement.text(our.get()),
                 Measurement.text(peers.get()),
-                ours.get() / peers.get())
+                our.get() / peers.get())
             : "not completed within the bound";
-    return "JDK %d, our share of the best peer's %s: %s%n"
-        .formatted(java, Strings.padEnd(what, 19, ' '), result);
+    return "%-66s %s%n".formatted(what + ":", result);
   }
 
   private Optional<Double> best(
       int java,
-      Function<Tool, Boolean> who,
+      Predicate<Tool> who,
       Function<Figure, @Nullable Span> span,
       ToDoubleFunction<Span> start) {
     return spans(java, who, span).map(start::applyAsDouble).min(Comparator.naturalOrder());
   }
 
-  private Stream<Span> spans(
-      int java, Function<Tool, Boolean> who, Function<Figure, @Nullable Span> span) {
+  private Stream<Span> spans(int java, Predicate<Tool> who, Function<Figure, @Nullable Span> span) {
     return figures.stream()
-        .filter(figure -> figure.java() == java && who.apply(figure.tool()))
+        .filter(figure -> figure.java() == java && who.test(figure.tool()))
         .map(span)
         .filter(Objects::nonNull);
   }
@@ -121,7 +127,7 @@ final class FiguresTable {
         "failure: with the second count left out. septum's is that of sampling, random or pct; its",
         "exhaustive search goes through the last choices first and is not for finding.",
         "septum runs the split cache itself, with page pairs, the page allocator, mmu_lock and DPAMT.",
-        "TLC checks a specification and Lincheck a class; both only count pages, without mmu_lock.",
+        "A class, and the specification, only count pages, and leave mmu_lock out.",
         "TLC visits each state once, septum each order of conflicting steps: not the same thing.",
         "Lincheck stops at a number of executions and never completes.",
         "cold: from the start of the JVM. warm: in a JVM that has done it before; of TLC, which is",

@@ -47,7 +47,11 @@ final class Measurement {
     ImmutableList.Builder<Figure> figures = ImmutableList.builder();
     for (Carrier carrier : Carrier.values()) {
       if (about.text().contains(carrier.name())) {
-        figures.add(sampling(carrier, "random"), sampling(carrier, "pct"), exhaustive(carrier));
+        figures.add(
+            sampling(carrier, "random"),
+            sampling(carrier, "pct"),
+            exhaustive(carrier),
+            counted(carrier));
       }
     }
     figures.add(lincheck(), tlc());
@@ -58,14 +62,22 @@ final class Measurement {
   }
 
   private Figure sampling(Carrier carrier, String strategy) {
-    Span first = first(() -> septum(carrier, "first", strategy, bounds.warmRounds()));
+    Span first = first(() -> septum("real", carrier, "first", strategy, bounds.warmRounds()));
     Tool tool = Tool.valueOf(carrier + "_" + strategy.toUpperCase(Locale.ROOT));
     return new Figure(tool, feature(), first, null, 0, 0, null);
   }
 
   private Figure exhaustive(Carrier carrier) {
-    Tool tool = Tool.valueOf(carrier + "_EXHAUSTIVE");
-    List<Line> lines = septum(carrier, "complete", "exhaustive", 2);
+    return complete(Tool.valueOf(carrier + "_EXHAUSTIVE"), "real", carrier, null);
+  }
+
+  private Figure counted(Carrier carrier) {
+    Span first = first(() -> septum("counted", carrier, "first", "random", bounds.warmRounds()));
+    return complete(Tool.valueOf(carrier + "_COUNTED"), "counted", carrier, first);
+  }
+
+  private Figure complete(Tool tool, String pages, Carrier carrier, @Nullable Span first) {
+    List<Line> lines = septum(pages, carrier, "complete", "exhaustive", 2);
     List<Mark.Said> said = said(lines);
     Mark.Said warm = said.get(1);
     Span complete =
@@ -76,7 +88,7 @@ final class Measurement {
     return new Figure(
         tool,
         feature(),
-        null,
+        first,
         complete,
         warm.executions(),
         warm.executions() / seconds,
@@ -140,9 +152,11 @@ final class Measurement {
     return new Span(median(cold), median(warm));
   }
 
-  private List<Line> septum(Carrier carrier, String goal, String strategy, int rounds) {
+  private List<Line> septum(
+      String pages, Carrier carrier, String goal, String strategy, int rounds) {
     return run(
         SeptumSubject.class.getName(),
+        pages,
         carrier.name(),
         goal,
         strategy,

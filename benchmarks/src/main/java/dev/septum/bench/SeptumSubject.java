@@ -3,15 +3,17 @@ package dev.septum.bench;
 import dev.septum.kernel.schedule.Carrier;
 import dev.septum.kernel.schedule.Exploration;
 import dev.septum.kernel.schedule.ExplorationResult;
+import dev.septum.kernel.schedule.Program;
 import dev.septum.kernel.schedule.ScheduledKernel;
 import dev.septum.tdx.SplitCacheProgram;
 import java.util.Arrays;
 import java.util.List;
 
 /**
- * Our exploration of the protocol, in a JVM of its own. Arguments: carrier, {@code first} or {@code
- * complete}, {@code random}, {@code pct} or {@code exhaustive}, how often, the most schedules.
- * Without any it says which JDK this is, and which carriers there are.
+ * Our exploration of the protocol, in a JVM of its own. Arguments: {@code real} or {@code counted}
+ * pages, carrier, {@code first} or {@code complete}, {@code random}, {@code pct} or {@code
+ * exhaustive}, how often, the most schedules. Without any it says which JDK this is, and which
+ * carriers there are.
  */
 final class SeptumSubject {
 
@@ -20,12 +22,14 @@ final class SeptumSubject {
   /** The order of two steps decides whether the mutant fails. */
   private static final int PCT_DEPTH = 2;
 
+  private final boolean isCounted;
   private final Carrier carrier;
   private final String strategy;
   private final long mostSchedules;
   private long steps;
 
-  private SeptumSubject(Carrier carrier, String strategy, long mostSchedules) {
+  private SeptumSubject(boolean isCounted, Carrier carrier, String strategy, long mostSchedules) {
+    this.isCounted = isCounted;
     this.carrier = carrier;
     this.strategy = strategy;
     this.mostSchedules = mostSchedules;
@@ -37,10 +41,11 @@ final class SeptumSubject {
       return;
     }
     SeptumSubject subject =
-        new SeptumSubject(Carrier.valueOf(args[0]), args[2], Long.parseLong(args[4]));
-    int rounds = Integer.parseInt(args[3]);
+        new SeptumSubject(
+            args[0].equals("counted"), Carrier.valueOf(args[1]), args[3], Long.parseLong(args[5]));
+    int rounds = Integer.parseInt(args[4]);
     for (int round = 0; round < rounds; round++) {
-      if (args[1].equals("first")) {
+      if (args[2].equals("first")) {
         subject.first(round);
       } else {
         subject.complete();
@@ -82,14 +87,17 @@ final class SeptumSubject {
 
   private Exploration exploration(boolean checksAgain) {
     steps = 0;
-    SplitCacheProgram program = new SplitCacheProgram(ACTORS, ACTORS, checksAgain);
-    return Exploration.of(kernel -> counted(program, kernel))
+    Program program =
+        isCounted
+            ? new CountedCacheProgram(ACTORS, ACTORS, checksAgain)
+            : new SplitCacheProgram(ACTORS, ACTORS, checksAgain);
+    return Exploration.of(kernel -> countingSteps(program, kernel))
         .on(carrier)
         .pagesAreAlike()
         .mostFailures(1);
   }
 
-  private void counted(SplitCacheProgram program, ScheduledKernel kernel) {
+  private void countingSteps(Program program, ScheduledKernel kernel) {
     try {
       program.run(kernel);
     } finally {

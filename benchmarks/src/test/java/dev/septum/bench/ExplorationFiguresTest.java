@@ -35,7 +35,7 @@ final class ExplorationFiguresTest {
             "--invocations=5");
     JsonNode figures = new ObjectMapper().readTree(json);
     assertThat(figures.findValuesAsText("tool"))
-        .startsWith("PLATFORM_RANDOM", "PLATFORM_PCT", "PLATFORM_EXHAUSTIVE")
+        .startsWith("PLATFORM_RANDOM", "PLATFORM_PCT", "PLATFORM_EXHAUSTIVE", "PLATFORM_COUNTED")
         .endsWith("LINCHECK", "TLC");
     JsonNode tlc = figures.get(figures.size() - 1);
     assertThat(tlc.get("executions").asLong()).as("states of the specification").isEqualTo(1_206);
