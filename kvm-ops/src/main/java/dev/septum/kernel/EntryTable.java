@@ -34,6 +34,19 @@ public interface EntryTable {
   /** Adds {@code delta} to one entry and returns the new value. */
   long addAndGet(int index, long delta);
 
+  /**
+   * Adds {@code delta} to a count inside one entry and returns the bits of {@code mask}, which are
+   * no part of the count: two of these commute.
+   */
+  default long addAndGetRest(int index, long delta, long mask) {
+    return addAndGet(index, delta) & mask;
+  }
+
+  /** Reads the bits of {@code mask}, which {@link #addAndGetRest} never changes. */
+  default long getRest(int index, long mask) {
+    return get(index) & mask;
+  }
+
   /** Whether no individual entry has been written since the table was filled. */
   boolean isUniform();
 }

@@ -14,11 +14,13 @@ public enum PointKind {
   LOCAL,
   /** Reads a word. */
   READ,
+  /** Reads what additions to a word leave alone. */
+  READ_REST,
   /** Writes a word. */
   WRITE,
   /** Reads and writes a word in one step. */
   UPDATE,
-  /** Adds to a word without looking at the outcome: two of these commute. */
+  /** Adds to a word without looking at the sum: two of these commute. */
   ADD,
   /** Comes to a reader-writer lock and is seen waiting there. */
   ARRIVE,
@@ -39,7 +41,9 @@ public enum PointKind {
     return switch (this) {
       case BEGIN, JOIN, YIELD, WAIT, LOCAL -> false;
       case READ -> other == WRITE || other == UPDATE || other == ADD || other == ARRIVE;
-      case WRITE, UPDATE -> other == READ || other == WRITE || other == UPDATE || other == ADD;
+      case READ_REST -> other == WRITE || other == UPDATE;
+      case WRITE, UPDATE ->
+          other == READ || other == READ_REST || other == WRITE || other == UPDATE || other == ADD;
       case ADD -> other == READ || other == WRITE || other == UPDATE;
       case ARRIVE -> other == READ;
       case ACQUIRE -> other == ACQUIRE || other == ACQUIRE_SHARED;

@@ -17,6 +17,14 @@ public interface SharedWord {
     addAndGet(delta);
   }
 
+  /**
+   * Adds {@code delta} to a count inside the word and returns the bits of {@code mask}, which are
+   * no part of the count: two of these commute.
+   */
+  default long addAndGetRest(long delta, long mask) {
+    return addAndGet(delta) & mask;
+  }
+
   /** Stores {@code value} if the word is {@code expected}; says whether it did. */
   boolean compareAndSet(long expected, long value);
 }

@@ -435,8 +435,11 @@ public final class KvmMmu {
    * ({@code kvm_mem_is_private}). May sleep.
    */
   boolean isPrivate(long gfn) {
+    if (!attributes.isPrivate(gfn)) {
+      return false;
+    }
     Memslot slot = memslots.find(gfn);
-    return attributes.isPrivate(gfn) && (slot == null || !slot.isConverted(gfn));
+    return slot == null || !slot.isConverted(gfn);
   }
 
   SpteChanges changes() {

@@ -78,8 +78,8 @@ public final class VcpuTdx extends Vcpu {
     return faultCache.pamtPages().count();
   }
 
-  /** Runs a body as this vCPU's own thread does. */
-  void asRunning(Runnable body) {
+  /** Runs a body as this vCPU's own thread does, between {@code vcpu_load} and {@code vcpu_put}. */
+  public void asRunning(Runnable body) {
     load();
     try {
       body.run();

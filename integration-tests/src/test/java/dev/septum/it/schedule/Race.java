@@ -43,4 +43,17 @@ final class Race {
     assertThat(result.isComplete()).as("%s", result).isTrue();
     assertThat(seen).containsExactlyInAnyOrder(ends);
   }
+
+  /** Plays that many schedules of each kind at random: nothing is wrong after any of them. */
+  void isSoundAtRandom(int schedules) {
+    Exploration bounded = exploration.mostSchedules(schedules);
+    assertThat(bounded.random(1).failures()).isEmpty();
+    assertThat(bounded.pct(1, 3).failures()).isEmpty();
+    assertThat(seen).hasSizeGreaterThan(1);
+  }
+
+  /** How it can be played otherwise. */
+  Exploration exploration() {
+    return exploration;
+  }
 }

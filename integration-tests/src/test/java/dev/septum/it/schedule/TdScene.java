@@ -1,8 +1,10 @@
 package dev.septum.it.schedule;
 
+import static java.util.Objects.requireNonNull;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import com.google.common.collect.ImmutableList;
+import dev.septum.kernel.LockMode;
 import dev.septum.kernel.PageAllocator;
 import dev.septum.kernel.Placement;
 import dev.septum.kernel.schedule.ScheduledKernel;
@@ -14,9 +16,12 @@ import dev.septum.kvm.TraceSink;
 import dev.septum.mmu.FaultOutcome;
 import dev.septum.mmu.KvmMmu;
 import dev.septum.mmu.MappedLeaf;
+import dev.septum.mmu.Memslot;
 import dev.septum.mmu.MmuCounter;
 import dev.septum.mmu.MmuView;
+import dev.septum.mmu.SplitCause;
 import dev.septum.tdx.KvmTdx;
+import dev.septum.tdx.RunExit;
 import dev.septum.tdx.TdxCounter;
 import dev.septum.tdx.TdxDesign;
 import dev.septum.tdx.TdxHost;
@@ -25,9 +30,11 @@ import dev.septum.tdx.check.HostInvariants;
 import dev.septum.tdx.guest.AcceptMemory;
 import dev.septum.tdx.guest.GuestProgram;
 import dev.septum.tdx.guest.GuestTask;
+import dev.septum.tdx.module.OperandId;
 import dev.septum.tdx.module.SeptState;
 import dev.septum.tdx.module.TdxModuleConfig;
 import dev.septum.tdx.module.TdxModuleView.SeptLeaf;
+import dev.septum.tdx.module.TdxStatus;
 import dev.septum.tdx.vmm.TdLayout;
 import dev.septum.tdx.vmm.Vmm;
 import java.util.ArrayList;
@@ -83,6 +90,14 @@ final class TdScene extends Scene {
     return this;
   }
 
+  /** The guest accepts one page; what KVM_RUN returned, OK if it could be done. */
+  Errno accept4K(int vcpu, long gfn) {
+    AcceptMemory accept =
+        new AcceptMemory(gfn << 12, gfn + 1 << 12, AcceptMemory.Order.ACCEPT_FIRST);
+    RunExit exit = vmm().run(vcpu(vcpu), GuestProgram.of(accept), any -> false);
+    return exit instanceof RunExit.Failed failed ? failed.error() : Errno.OK;
+  }
+
   /** The first TD. */
   Vmm vmm() {
     return vmms.get(0);
@@ -100,6 +115,52 @@ final class TdScene extends Scene {
     return tdx;
   }
 
+  /** From now on any SEAMCALL on private memory may be told BUSY, as the schedule has it. */
+  TdScene busyAsChosen() {
+    tdx.module()
+        .injector()
+        .watch(
+            (leaf, call) -> {
+              if (leaf.name().startsWith("TDH_MEM_") && kernel().mayFail(leaf.name())) {
+                call.fail(TdxStatus.TDX_OPERAND_BUSY | OperandId.RCX);
+              }
+            });
+    return this;
+  }
+
+  /** From now on any allocation may fail, as the schedule has it. */
+  TdScene outOfMemoryAsChosen() {
+    pages().faults().failWhen(kernel().anyMayFail());
+    return this;
+  }
+
+  /** Splits the leaf at {@link #GFN} around its second page, as a change of attributes does. */
+  Errno split(LockMode mode) {
+    kvm().mmuLock().lock(mode);
+    try {
+      return kvm()
+          .mmu()
+          .splitCrossBoundaryLeafs(
+              GfnRange.ofPages(GFN + 1, 1), mode, SplitCause.MEMORY_ATTRIBUTES);
+    } finally {
+      kvm().mmuLock().unlock(mode);
+    }
+  }
+
+  /** As if the guest had asked for pages of 4K around a frame, and nobody had split its leaf. */
+  TdScene smallPagesAskedFor(long gfn) {
+    Memslot slot = requireNonNull(kvm().mmu().memslots().find(gfn));
+    slot.setGuestInhibit(gfn, PageLevel.LEVEL_2M);
+    return this;
+  }
+
+  /** Nothing fails any more. */
+  TdScene undisturbed() {
+    tdx.module().injector().clear();
+    pages().faults().clear();
+    return this;
+  }
+
   /** Runs tasks on a vCPU of the first TD until it halts. */
   void run(int vcpu, GuestTask... tasks) {
     vmm().runToHalt(vcpu(vcpu), GuestProgram.of(tasks));
@@ -107,9 +168,13 @@ final class TdScene extends Scene {
 
   /** One private fault of a vCPU, and no second attempt; the errno if it is an error. */
   Object fault(int vcpu, long gfn) {
-    FaultOutcome outcome =
-        kvm().mmu().handleFault(vcpu(vcpu).mmu(), gfn << 12, KvmMmu.privateWriteError());
-    return outcome.error() == Errno.OK ? outcome.result() : outcome.error();
+    FaultOutcome[] outcome = new FaultOutcome[1];
+    VcpuTdx running = vcpu(vcpu);
+    running.asRunning(
+        () ->
+            outcome[0] =
+                kvm().mmu().handleFault(running.mmu(), gfn << 12, KvmMmu.privateWriteError()));
+    return outcome[0].error() == Errno.OK ? outcome[0].result() : outcome[0].error();
   }
 
   /** The ioctl alone: {@code KVM_SET_MEMORY_ATTRIBUTES}. */
@@ -154,8 +219,7 @@ final class TdScene extends Scene {
 
   @Override
   List<String> violations() {
-    tdx.module().injector().clear();
-    pages().faults().clear();
+    undisturbed();
     return HostInvariants.violations(tdx, vmms);
   }
 

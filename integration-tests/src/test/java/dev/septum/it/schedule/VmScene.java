@@ -2,6 +2,7 @@ package dev.septum.it.schedule;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import com.google.common.primitives.ImmutableLongArray;
 import dev.septum.kernel.LockMode;
 import dev.septum.kernel.PageAllocator;
 import dev.septum.kernel.PageOwner;
@@ -125,6 +126,11 @@ final class VmScene extends Scene {
     return this;
   }
 
+  /** User space changes what huge pages may be used for: all roots are replaced. */
+  void zapAllFast() {
+    parameter("nx_huge_pages", "on");
+  }
+
   KvmModule module() {
     return module;
   }
@@ -137,6 +143,39 @@ final class VmScene extends Scene {
 
   Errno logDirtyPages(boolean on) {
     return set(region.withFlags(on ? MemoryRegion.LOG_DIRTY_PAGES : 0));
+  }
+
+  /** Takes the vCPUs' new roots, as they do before they next enter the guest. */
+  VmScene reloaded() {
+    vcpus.forEach(vcpu -> assertThat(vcpu.load()).isEqualTo(Errno.OK));
+    return this;
+  }
+
+  /** The host's memory management takes all pages of the slot away for a moment. */
+  void invalidate() {
+    mmu.notifier().invalidateRange(region.hva(), region.hva() + (PAGES << 12));
+  }
+
+  /** The host clears the accessed bits. */
+  VmScene aged() {
+    assertThat(mmu.notifier().clearYoung(region.hva(), region.hva() + (PAGES << 12))).isTrue();
+    return this;
+  }
+
+  /** Every page will count as dirty when logging starts, until its bit is cleared. */
+  VmScene initiallyAllDirty() {
+    assertThat(mmu.dirtyTracking().enableManualProtect(3)).isEqualTo(Errno.OK);
+    return this;
+  }
+
+  /** {@code KVM_CLEAR_DIRTY_LOG} of pages among the slot's first 64. */
+  Errno clearDirtyLog(long mask) {
+    return mmu.dirtyTracking().clearDirtyLog(0, 0, 64, ImmutableLongArray.of(mask));
+  }
+
+  /** {@code KVM_GET_DIRTY_LOG}: the pages among the first 64. */
+  String firstDirtyWord() {
+    return Long.toHexString(mmu.dirtyTracking().getDirtyLog(0).words().get(0));
   }
 
   /** The guest accesses a frame until it is done. */
@@ -199,6 +238,14 @@ final class VmScene extends Scene {
 
   String writableLeafs() {
     return leafs("writable", mmu.format()::isWritable);
+  }
+
+  String executableLeafs() {
+    return leafs("executable", mmu.format()::isExecutable);
+  }
+
+  String accessedLeafs() {
+    return leafs("accessed", mmu.format()::isAccessed);
   }
 
   private static String name(PageLevel level) {

@@ -164,6 +164,7 @@ final class EmulatedThread extends SharedObject implements KernelThread {
     } else if (kind.isChange() || looks == MOST_LOOKED_AT) {
       changedSomething = true;
     } else if (kind == PointKind.READ
+        || kind == PointKind.READ_REST
         || kind == PointKind.ACQUIRE
         || kind == PointKind.ACQUIRE_SHARED) {
       lookedAt[looks] = object;

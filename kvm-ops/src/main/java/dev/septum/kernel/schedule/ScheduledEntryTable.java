@@ -69,6 +69,21 @@ final class ScheduledEntryTable extends SharedObject implements EntryTable {
   }
 
   @Override
+  public long addAndGetRest(int index, long delta, long mask) {
+    Objects.checkIndex(index, ENTRIES);
+    run.point(this, index, PointKind.ADD);
+    array()[index] += delta;
+    return value(index) & mask;
+  }
+
+  @Override
+  public long getRest(int index, long mask) {
+    Objects.checkIndex(index, ENTRIES);
+    run.point(this, index, PointKind.READ_REST);
+    return value(index) & mask;
+  }
+
+  @Override
   public boolean isUniform() {
     return entries == null;
   }

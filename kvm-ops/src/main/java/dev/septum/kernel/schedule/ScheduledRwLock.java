@@ -12,11 +12,19 @@ import org.jspecify.annotations.Nullable;
 /** A reader-writer lock: a reader may overtake a writer that waits, as any schedule may have it. */
 final class ScheduledRwLock extends SharedObject implements RwLock {
 
+  /** Parts: who has the lock, the writers that wait for it, and the readers. */
+  private static final int HOLDERS = 0;
+
+  private static final int WRITERS = 1;
+  private static final int READERS = 2;
+
   private final LockClass lockClass;
   private final List<EmulatedThread> readers = new ArrayList<>();
   private @Nullable EmulatedThread writer;
   private int readersWaiting;
   private int writersWaiting;
+  private final History writerArrivals = new History();
+  private final History readerArrivals = new History();
 
   ScheduledRwLock(ScheduledRun run, LockClass lockClass) {
     super(run);
@@ -27,10 +35,11 @@ final class ScheduledRwLock extends SharedObject implements RwLock {
   public void lock(LockMode mode) {
     run.checker().beforeAcquire(lockClass);
     // Two steps: needBreak() of the holder can see who has come and not got in.
-    run.point(this, 0, PointKind.ARRIVE);
+    run.point(this, mode == LockMode.SHARED ? READERS : WRITERS, PointKind.ARRIVE);
     count(mode, 1);
     try {
-      run.point(this, 0, mode == LockMode.SHARED ? PointKind.ACQUIRE_SHARED : PointKind.ACQUIRE);
+      run.point(
+          this, HOLDERS, mode == LockMode.SHARED ? PointKind.ACQUIRE_SHARED : PointKind.ACQUIRE);
     } finally {
       count(mode, -1);
     }
@@ -64,9 +73,13 @@ final class ScheduledRwLock extends SharedObject implements RwLock {
     }
   }
 
+  /** A holder for read has no reason to look for readers: they get in beside it. */
   @Override
   public boolean needBreak() {
-    run.point(this, 0, PointKind.READ);
+    run.point(this, WRITERS, PointKind.READ);
+    if (readers.isEmpty()) {
+      run.point(this, READERS, PointKind.READ);
+    }
     return writersWaiting > 0 || (readersWaiting > 0 && readers.isEmpty());
   }
 
@@ -85,6 +98,15 @@ final class ScheduledRwLock extends SharedObject implements RwLock {
   @Override
   public boolean isHeld(LockMode mode) {
     return run.checker().holds(this, mode);
+  }
+
+  @Override
+  History history(int part) {
+    return switch (part) {
+      case WRITERS -> writerArrivals;
+      case READERS -> readerArrivals;
+      default -> super.history(part);
+    };
   }
 
   @Override

@@ -39,6 +39,12 @@ final class ScheduledWord extends SharedObject implements SharedWord {
   }
 
   @Override
+  public long addAndGetRest(long delta, long mask) {
+    add(delta);
+    return value & mask;
+  }
+
+  @Override
   public boolean compareAndSet(long expected, long newValue) {
     run.point(this, 0, PointKind.UPDATE);
     boolean same = value == expected;

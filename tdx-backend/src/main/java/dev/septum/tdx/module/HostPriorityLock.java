@@ -9,8 +9,8 @@ import dev.septum.kernel.SharedWord;
  * HOST_PRIORITY, readers counted above. Modelled on the module's {@code sharex_hp} locks.
  *
  * <p>A host that is told BUSY leaves HOST_PRIORITY behind, and whoever of the host comes next and
- * gets the lock clears it. The module also counts the refused reader until the exclusive holder
- * wipes the count; nobody can see that, so it is left out.
+ * gets the lock clears it. A reader is counted at once, and if it is refused stays counted until
+ * the exclusive holder wipes the count.
  */
 abstract class HostPriorityLock implements TryLock {
 
@@ -31,12 +31,34 @@ abstract class HostPriorityLock implements TryLock {
   /** Stores {@code next} if the cell still is {@code seen}. */
   abstract boolean compareAndSet(long seen, long next);
 
+  /** Adds to the cell and returns the bits of {@code mask}, which are not those of the readers. */
+  abstract long addAndGetRest(long delta, long mask);
+
   @Override
   public final boolean tryLock(LockMode mode) {
+    return mode == LockMode.SHARED ? tryLockShared() : tryLockExclusive();
+  }
+
+  private boolean tryLockShared() {
+    long rest = addAndGetRest(ONE_READER, EXCLUSIVE | HOST_PRIORITY);
+    if ((rest & EXCLUSIVE) != 0) {
+      refuse();
+      return false;
+    }
+    if ((rest & HOST_PRIORITY) != 0) {
+      long seen = read();
+      while (!compareAndSet(seen, seen & ~HOST_PRIORITY)) {
+        seen = read();
+      }
+    }
+    return true;
+  }
+
+  private boolean tryLockExclusive() {
     for (; ; ) {
       long seen = read();
-      boolean free = isFree(seen, mode);
-      long next = free ? taken(seen, mode) : seen | HOST_PRIORITY;
+      boolean free = (seen & LOCK_BITS & ~HOST_PRIORITY) == 0;
+      long next = free ? (seen & ~HOST_PRIORITY) + EXCLUSIVE : seen | HOST_PRIORITY;
       if (compareAndSet(seen, next)) {
         return free;
       }
@@ -67,13 +89,13 @@ abstract class HostPriorityLock implements TryLock {
 
   @Override
   public final void unlock(LockMode mode) {
+    if (mode == LockMode.SHARED) {
+      addAndGetRest(-ONE_READER, 0);
+      return;
+    }
     for (; ; ) {
       long seen = read();
-      long next =
-          mode == LockMode.SHARED
-              ? seen - ONE_READER
-              : (seen & ~LOCK_BITS) | (seen & HOST_PRIORITY);
-      if (compareAndSet(seen, next)) {
+      if (compareAndSet(seen, (seen & ~LOCK_BITS) | (seen & HOST_PRIORITY))) {
         return;
       }
     }
@@ -87,16 +109,6 @@ abstract class HostPriorityLock implements TryLock {
     return (read() & HOST_PRIORITY) != 0;
   }
 
-  private static boolean isFree(long cell, LockMode mode) {
-    return mode == LockMode.SHARED
-        ? (cell & EXCLUSIVE) == 0
-        : (cell & LOCK_BITS & ~HOST_PRIORITY) == 0;
-  }
-
-  private static long taken(long cell, LockMode mode) {
-    return (cell & ~HOST_PRIORITY) + (mode == LockMode.SHARED ? ONE_READER : EXCLUSIVE);
-  }
-
   private static final class OfWord extends HostPriorityLock {
 
     private final SharedWord word;
@@ -108,6 +120,11 @@ abstract class HostPriorityLock implements TryLock {
     @Override
     long read() {
       return word.get();
+    }
+
+    @Override
+    long addAndGetRest(long delta, long mask) {
+      return word.addAndGetRest(delta, mask);
     }
 
     @Override

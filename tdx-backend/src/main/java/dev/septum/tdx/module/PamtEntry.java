@@ -35,7 +35,7 @@ final class PamtEntry extends HostPriorityLock {
   }
 
   PageType type() {
-    return PageType.of((read() & TYPE) >>> TYPE_SHIFT);
+    return PageType.of(content(TYPE) >>> TYPE_SHIFT);
   }
 
   boolean isFree() {
@@ -54,7 +54,7 @@ final class PamtEntry extends HostPriorityLock {
 
   /** The HPA of the owner's TDR; stale once the entry is free. */
   long owner() {
-    return read() >>> 24 << 12;
+    return content(~LOCK_BITS) >>> 24 << 12;
   }
 
   /** The TD's epoch when the page was blocked last. */
@@ -68,7 +68,7 @@ final class PamtEntry extends HostPriorityLock {
 
   /** Page 0 or 1 of the pair below this node. */
   long pairPage(int page) {
-    long quadword = page == 0 ? read() : table.second().get(index);
+    long quadword = page == 0 ? content(~LOCK_BITS) : table.second().get(index);
     return quadword >>> 28 << 12;
   }
 
@@ -116,6 +116,16 @@ final class PamtEntry extends HostPriorityLock {
   @Override
   long read() {
     return table.first().get(index);
+  }
+
+  @Override
+  long addAndGetRest(long delta, long mask) {
+    return table.first().addAndGetRest(index, delta, mask);
+  }
+
+  /** Bits beside the lock. */
+  private long content(long mask) {
+    return table.first().getRest(index, mask);
   }
 
   @Override
