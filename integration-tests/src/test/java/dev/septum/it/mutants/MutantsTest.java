@@ -190,9 +190,9 @@ final class MutantsTest {
             "nobody is kicked out of the guest before a SEAMCALL is tried again",
             "tdx.NoVcpus",
             List.of(Edit.in("call").drop("kickVcpus")),
-            MutantPrograms.TD_TOUCH_AND_SHARE,
-            pct(120),
-            "leaf stays blocked after a failed split"));
+            MutantPrograms.TD_ENTRIES_AND_SHARE,
+            pct(100),
+            "TDX_OPERAND_BUSY | TD_EPOCH"));
   }
 
   static Set<Race> races() {

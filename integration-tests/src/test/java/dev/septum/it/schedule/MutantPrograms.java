@@ -54,7 +54,9 @@ public enum MutantPrograms {
   /** A vCPU of a TD faults on a frame that user space makes shared. */
   TD_FAULT_AND_SHARE(scene(MutantPrograms::privateFaultAndShare)),
   /** A vCPU is busy in the guest when a huge page of another part of memory is split. */
-  TD_TOUCH_AND_SHARE(scene(MutantPrograms::touchAndShare));
+  TD_TOUCH_AND_SHARE(scene(MutantPrograms::touchAndShare)),
+  /** A vCPU enters the guest again and again while a huge page is split. */
+  TD_ENTRIES_AND_SHARE(scene(MutantPrograms::entriesAndShare));
 
   /** A page in a range that nothing else uses. */
   private static final long PFN = 100 * 512;
@@ -206,6 +208,18 @@ public enum MutantPrograms {
     return td.actor(
             "vCPU",
             () -> td.run(0, new TouchMemory(0, 4096, 64, dev.septum.tdx.module.AccessKind.WRITE)))
+        .actor("user space", () -> td.setAttributes(TdScene.GFN + 16, 1, false));
+  }
+
+  private static Scene entriesAndShare(ScheduledKernel kernel) {
+    TdScene td = TdScene.of(kernel, PageLevel.LEVEL_2M).accepted2M();
+    return td.actor(
+            "vCPU",
+            () -> {
+              for (int i = 0; i < 10; i++) {
+                td.run(0, new TouchMemory(0, 1, dev.septum.tdx.module.AccessKind.READ));
+              }
+            })
         .actor("user space", () -> td.setAttributes(TdScene.GFN + 16, 1, false));
   }
 }
