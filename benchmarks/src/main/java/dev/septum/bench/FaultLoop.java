@@ -14,15 +14,13 @@ import dev.septum.kvm.PageLevel;
 import dev.septum.kvm.TraceSink;
 import dev.septum.tdx.KvmTdx;
 import dev.septum.tdx.TdxHost;
-import dev.septum.tdx.guest.AcceptMemory;
-import dev.septum.tdx.guest.GuestProgram;
 import dev.septum.tdx.module.TdxModuleConfig;
 import dev.septum.tdx.vmm.TdLayout;
 import dev.septum.tdx.vmm.Vmm;
 
 /**
- * A TD whose guest accepts one private 4K page, which takes a fault, and whose user space then
- * takes it away, again and again.
+ * A TD with a private 4K page that a vCPU faults in ({@code KVM_PRE_FAULT_MEMORY}: no guest, no
+ * exit) and user space takes away, again and again.
  */
 final class FaultLoop implements AutoCloseable {
 
@@ -53,10 +51,8 @@ final class FaultLoop implements AutoCloseable {
   }
 
   void faultAndZap() {
-    AcceptMemory accept =
-        new AcceptMemory(GFN << 12, (GFN + 1) << 12, AcceptMemory.Order.ACCEPT_FIRST);
-    vmm.runToHalt(vmm.vcpus().get(0), GuestProgram.of(accept));
-    require(accept.accepts4K() == 1, "the page was not accepted");
+    Errno error = vmm.vcpus().get(0).preFault(GFN << 12, 4096).error();
+    require(error == Errno.OK, "the fault failed");
     require(vmm.files().get(0).punchHole(0, 1) == Errno.OK, "no hole");
   }
 
