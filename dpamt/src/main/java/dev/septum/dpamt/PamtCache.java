@@ -27,7 +27,7 @@ public final class PamtCache {
   /** An empty cache, filled from and emptied into {@code pages}. */
   public PamtCache(Kernel kernel, PageAllocator pages) {
     this.pages = pages;
-    this.count = kernel.word(0);
+    this.count = kernel.word(0).named("pamt_cache cnt");
   }
 
   /** How many pages wait. Read once, without a lock, from any thread. */

@@ -41,11 +41,11 @@ final class PamtRanges {
     this.lock = kernel.spinLock(LockClass.PAMT_LOCK);
     this.refcounts = new PamtRefcounts(kernel, pages.totalPages());
     this.counters = new Stats<>(kernel, PamtCounter.class);
-    this.installed = kernel.word(0);
-    this.peak = kernel.word(0);
-    this.addWarned = kernel.word(0);
-    this.removeWarned = kernel.word(0);
-    this.demoteWarned = kernel.word(0);
+    this.installed = kernel.word(0).named("page pairs");
+    this.peak = kernel.word(0).named("page pairs at most");
+    this.addWarned = kernel.word(0).named("add warned");
+    this.removeWarned = kernel.word(0).named("remove warned");
+    this.demoteWarned = kernel.word(0).named("demote warned");
   }
 
   /** {@code pamt_lock}. */

@@ -25,7 +25,7 @@ final class PamtRefcounts {
     this.totalPages = totalPages;
     chunks = new EntryTable[Math.toIntExact((totalPages + CHUNK_PAGES - 1) / CHUNK_PAGES)];
     for (int i = 0; i < chunks.length; i++) {
-      chunks[i] = kernel.entryTable(0, 0);
+      chunks[i] = kernel.entryTable(0, 0).named("pamt_refcounts");
     }
   }
 

@@ -49,4 +49,9 @@ public interface EntryTable {
 
   /** Whether no individual entry has been written since the table was filled. */
   boolean isUniform();
+
+  /** The same, under a name by which reports of a schedule call it. For who has just made it. */
+  default EntryTable named(String name) {
+    return this;
+  }
 }

@@ -71,6 +71,14 @@ public enum PointKind {
     return this == WRITE || this == UPDATE || this == ADD;
   }
 
+  /** Whether a thread that stands before such a step may have to wait for others. */
+  public boolean mayWait() {
+    return switch (this) {
+      case BEGIN, JOIN, YIELD, WAIT, ARRIVE, ACQUIRE, ACQUIRE_SHARED -> true;
+      case LOCAL, READ, READ_REST, WRITE, UPDATE, ADD, ALLOCATE, FREE -> false;
+    };
+  }
+
   /** The kind as reports print it. */
   public String word() {
     return name().toLowerCase(java.util.Locale.ROOT).replace('_', ' ');

@@ -11,4 +11,9 @@ public interface SharedRef<T> {
 
   /** Publishes another value. Writers keep each other out by a lock of their own. */
   void set(T value);
+
+  /** The same, under a name by which reports of a schedule call it. For who has just made it. */
+  default SharedRef<T> named(String name) {
+    return this;
+  }
 }

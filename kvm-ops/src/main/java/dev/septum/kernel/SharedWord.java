@@ -27,4 +27,9 @@ public interface SharedWord {
 
   /** Stores {@code value} if the word is {@code expected}; says whether it did. */
   boolean compareAndSet(long expected, long value);
+
+  /** The same, under a name by which reports of a schedule call it. For who has just made it. */
+  default SharedWord named(String name) {
+    return this;
+  }
 }

@@ -21,8 +21,11 @@ public final class Srcu {
   /** Without readers. */
   public Srcu(Kernel kernel) {
     this.kernel = kernel;
-    this.phase = kernel.word(0);
-    this.readers = new SharedWord[] {kernel.word(0), kernel.word(0)};
+    this.phase = kernel.word(0).named("srcu_idx");
+    this.readers =
+        new SharedWord[] {
+          kernel.word(0).named("srcu_lock_count"), kernel.word(0).named("srcu_lock_count")
+        };
   }
 
   /** Begins a read section; returns what {@link #readUnlock} needs ({@code srcu_read_lock}). */

@@ -38,7 +38,7 @@ public class Kvm {
     this.mmuLock = host.kernel().rwLock(LockClass.MMU_LOCK);
     this.slotsLock = host.kernel().mutex(LockClass.SLOTS_LOCK);
     this.stats = new Stats<>(host.kernel(), VmStat.class);
-    this.bugged = host.kernel().word(0);
+    this.bugged = host.kernel().word(0).named("vm_bugged");
   }
 
   /** The VM's number. */

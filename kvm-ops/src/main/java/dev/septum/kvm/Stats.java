@@ -16,7 +16,7 @@ public final class Stats<E extends Enum<E>> {
     keys = type.getEnumConstants();
     counters = new SharedWord[keys.length];
     for (int i = 0; i < counters.length; i++) {
-      counters[i] = kernel.word(0);
+      counters[i] = kernel.word(0).named(keys[i].name());
     }
   }
 

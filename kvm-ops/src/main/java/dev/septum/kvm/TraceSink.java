@@ -15,7 +15,7 @@ public interface TraceSink {
         public void event(String name, String fields) {}
       };
 
-  /** Whether events are wanted. */
+  /** Whether events are wanted. Who is told so makes one next, and does nothing else before. */
   boolean isOn();
 
   /** Records one event: its name, and its fields as the kernel prints them. */

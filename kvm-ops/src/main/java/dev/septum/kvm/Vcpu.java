@@ -23,7 +23,7 @@ public class Vcpu {
     this.id = id;
     this.guestMode = kvm.kernel().guestMode();
     this.stats = new Stats<>(kvm.kernel(), VcpuStat.class);
-    this.tlbFlushRequest = kvm.kernel().word(0);
+    this.tlbFlushRequest = kvm.kernel().word(0).named("KVM_REQ_TLB_FLUSH");
   }
 
   /** The VM. */

@@ -18,4 +18,7 @@ public interface Progress {
 
   /** So many steps of the phase are done. */
   void reached(long done);
+
+  /** Where it is, of work whose steps cannot be counted beforehand. */
+  default void says(String text) {}
 }

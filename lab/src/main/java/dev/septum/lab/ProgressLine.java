@@ -65,10 +65,15 @@ final class ProgressLine implements Progress, AutoCloseable {
   }
 
   private void look(long done) {
+    says("%s: %d of %d".formatted(phase, done, total));
+  }
+
+  @Override
+  public void says(String text) {
     long now = nanoClock.getAsLong();
     if (now - nextNanos >= 0) {
       nextNanos = now + INTERVAL_NANOS;
-      write("%s: %d of %d".formatted(phase, done, total));
+      write(text);
     }
   }
 

@@ -52,6 +52,8 @@ public final class Septum implements Runnable {
         .addSubcommand(new PamtCommand())
         .addSubcommand(new SeamcallCommand(stdin))
         .addSubcommand(new RunCommand())
+        .addSubcommand(new ExploreCommand())
+        .addSubcommand(new ReplayCommand())
         .addSubcommand(new SweepCommand())
         .addSubcommand(new FuzzCommand())
         .addSubcommand(new DefectsCommand())

@@ -1,6 +1,5 @@
 package dev.septum.lab;
 
-import com.google.common.io.Resources;
 import dev.septum.lab.report.JsonReport;
 import dev.septum.lab.scenario.ScenarioException;
 import dev.septum.lab.scenario.ScenarioFile;
@@ -10,7 +9,6 @@ import dev.septum.lab.sweep.SweepReport;
 import dev.septum.lab.sweep.SweepText;
 import dev.septum.tdx.TdxDesign;
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -42,7 +40,7 @@ import picocli.CommandLine.Spec;
 final class SweepCommand implements Callable<Integer> {
 
   /** The list of the scenarios that are swept if no file is named. */
-  private static final String BUNDLED = "dev/septum/lab/scenarios/sweep.list";
+  private static final String BUNDLED = "sweep.list";
 
   @Spec
   @SuppressWarnings("NullAway.Init")
@@ -96,7 +94,8 @@ final class SweepCommand implements Callable<Integer> {
     if (pairs != null && pairs < 0) {
       throw usage("--pairs %d is negative".formatted(pairs));
     }
-    List<ScenarioFile> scenarios = files.isEmpty() ? bundled() : ScenarioReader.readAll(files);
+    List<ScenarioFile> scenarios =
+        files.isEmpty() ? Bundled.listed(BUNDLED) : ScenarioReader.readAll(files);
     for (ScenarioFile scenario : scenarios) {
       Sweep.phasesOf(scenario);
     }
@@ -126,18 +125,6 @@ final class SweepCommand implements Callable<Integer> {
     } catch (IllegalArgumentException e) {
       throw usage("--plan: " + e.getMessage());
     }
-  }
-
-  private static List<ScenarioFile> bundled() throws ScenarioException, IOException {
-    List<ScenarioFile> read = new ArrayList<>();
-    for (String name :
-        Resources.readLines(Resources.getResource(BUNDLED), StandardCharsets.UTF_8)) {
-      String text =
-          Resources.toString(
-              Resources.getResource(BUNDLED.replace("sweep.list", name)), StandardCharsets.UTF_8);
-      read.add(ScenarioReader.read("lab/scenarios/" + name, text));
-    }
-    return read;
   }
 
   private ParameterException usage(String message) {

@@ -21,7 +21,7 @@ final class DirtyBitmap {
     long count = wordCount(pages);
     words = new EntryTable[Math.toIntExact((count + EntryTable.ENTRIES - 1) / EntryTable.ENTRIES)];
     for (int i = 0; i < words.length; i++) {
-      words[i] = kernel.entryTable(allSet ? -1L : 0, 0);
+      words[i] = kernel.entryTable(allSet ? -1L : 0, 0).named("dirty_bitmap");
     }
     if (allSet && pages % WORD_PAGES != 0) {
       set(Math.toIntExact(count - 1), (1L << (pages % WORD_PAGES)) - 1);

@@ -44,10 +44,10 @@ public final class DirtyRing {
     this.entries = new Entry[size];
     this.states = new EntryTable[(size + EntryTable.ENTRIES - 1) / EntryTable.ENTRIES];
     for (int i = 0; i < states.length; i++) {
-      states[i] = kernel.entryTable(INVALID, 0);
+      states[i] = kernel.entryTable(INVALID, 0).named("dirty_gfns");
     }
-    this.dirtyIndex = kernel.word(0);
-    this.resetIndex = kernel.word(0);
+    this.dirtyIndex = kernel.word(0).named("dirty_index");
+    this.resetIndex = kernel.word(0).named("reset_index");
   }
 
   int vcpuId() {

@@ -101,7 +101,7 @@ public final class GuestMemfd {
     this.frames = frames;
     this.folioLevel = folioLevel;
     this.invalidateLock = kernel.mutex(LockClass.GMEM_INVALIDATE_LOCK);
-    this.wasConverted = kernel.word(0);
+    this.wasConverted = kernel.word(0).named("gmem_shareability");
     this.folioLock = kernel.mutex(LockClass.GMEM_FOLIO_LOCK);
   }
 

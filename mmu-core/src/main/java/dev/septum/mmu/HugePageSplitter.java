@@ -161,7 +161,8 @@ final class HugePageSplitter {
             .kernel()
             .entryTable(
                 mmu.format().makeSmall(huge, childLevel, mmu.isNxHugePages()),
-                SpteFormat.splitStride(childLevel)));
+                SpteFormat.splitStride(childLevel))
+            .named("spt"));
     Errno result = mmu.linkTable(writer, iter, table);
     if (!result.isError()) {
       mmu.kvm().stats().add(VmStat.pages(childLevel), 512);

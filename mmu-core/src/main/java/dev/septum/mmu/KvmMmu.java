@@ -468,7 +468,8 @@ public final class KvmMmu {
 
   /** A table page with nothing in it. */
   MmuPage newPage(long sptPfn) {
-    MmuPage page = new MmuPage(sptPfn, kvm.kernel().entryTable(SpteFormat.NONPRESENT, 0));
+    MmuPage page =
+        new MmuPage(sptPfn, kvm.kernel().entryTable(SpteFormat.NONPRESENT, 0).named("spt"));
     kvm.pages().setPrivate(sptPfn, page);
     return page;
   }

@@ -56,11 +56,11 @@ public final class KvmModule {
   public KvmModule(Kernel kernel, KernelGeneration generation) {
     this.generation = generation;
     this.kvmLock = kernel.mutex(LockClass.KVM_LOCK);
-    this.eagerPageSplit = kernel.word(1);
-    this.nxHugePages = kernel.word(0);
-    this.nxNever = kernel.word(0);
-    this.recoveryRatio = kernel.word(60);
-    this.recoveryPeriodMs = kernel.word(0);
+    this.eagerPageSplit = kernel.word(1).named("eager_page_split");
+    this.nxHugePages = kernel.word(0).named("nx_huge_pages");
+    this.nxNever = kernel.word(0).named("nx_hugepage_mitigation_hard_disabled");
+    this.recoveryRatio = kernel.word(60).named("nx_huge_pages_recovery_ratio");
+    this.recoveryPeriodMs = kernel.word(0).named("nx_huge_pages_recovery_period_ms");
   }
 
   /** The kernel that is modelled. */

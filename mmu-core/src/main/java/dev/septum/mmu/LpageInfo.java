@@ -29,7 +29,7 @@ final class LpageInfo {
     long last = (slot.end() - 1) / level.pages() - firstIndex;
     counts = new EntryTable[Math.toIntExact(last / EntryTable.ENTRIES + 1)];
     for (int i = 0; i < counts.length; i++) {
-      counts[i] = kernel.entryTable(congruent ? 0 : 1, 0);
+      counts[i] = kernel.entryTable(congruent ? 0 : 1, 0).named("lpage_info");
     }
     if (congruent && !level.isAligned(slot.start())) {
       add(slot.start(), 1);

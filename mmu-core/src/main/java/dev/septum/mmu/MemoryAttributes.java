@@ -51,7 +51,7 @@ final class MemoryAttributes {
       long chunkEnd = (chunk + 1) * CHUNK_GFNS;
       if (gfn % CHUNK_GFNS == 0 && chunkEnd <= range.end()) {
         if (isPrivate) {
-          chunks.put(chunk, kernel.entryTable(-1L, 0));
+          chunks.put(chunk, kernel.entryTable(-1L, 0).named("mem_attr_array"));
         } else {
           chunks.remove(chunk);
         }
@@ -82,7 +82,8 @@ final class MemoryAttributes {
   }
 
   private void setWord(long chunk, long gfn, long mask, boolean isPrivate) {
-    EntryTable table = chunks.computeIfAbsent(chunk, c -> kernel.entryTable(0, 0));
+    EntryTable table =
+        chunks.computeIfAbsent(chunk, c -> kernel.entryTable(0, 0).named("mem_attr_array"));
     int index = index(gfn);
     long old = table.get(index);
     table.set(index, isPrivate ? old | mask : old & ~mask);

@@ -27,7 +27,7 @@ public final class Memslot {
     this.lpage2M = lpageInfo(kernel, PageLevel.LEVEL_2M);
     this.lpage1G = lpageInfo(kernel, PageLevel.LEVEL_1G);
     this.dirtyBitmap = dirtyBitmap;
-    this.invalid = kernel.word(0);
+    this.invalid = kernel.word(0).named("KVM_MEMSLOT_INVALID");
   }
 
   /** A slot with other flags in the place of another one ({@code KVM_MR_FLAGS_ONLY}). */

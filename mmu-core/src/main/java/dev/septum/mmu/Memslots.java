@@ -29,7 +29,7 @@ public final class Memslots {
     private final SharedRef<Generation> generation;
 
     Space(Kernel kernel, int asId) {
-      generation = kernel.ref(new Generation(asId, ImmutableList.of()));
+      generation = kernel.ref(new Generation(asId, ImmutableList.of())).named("memslots");
     }
 
     Generation current() {

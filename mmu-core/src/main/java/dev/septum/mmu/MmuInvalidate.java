@@ -23,10 +23,10 @@ final class MmuInvalidate {
 
   MmuInvalidate(Kvm kvm) {
     this.kvm = kvm;
-    this.seq = kvm.kernel().word(0);
-    this.inProgress = kvm.kernel().word(0);
-    this.rangeStart = kvm.kernel().word(0);
-    this.rangeEnd = kvm.kernel().word(0);
+    this.seq = kvm.kernel().word(0).named("mmu_invalidate_seq");
+    this.inProgress = kvm.kernel().word(0).named("mmu_invalidate_in_progress");
+    this.rangeStart = kvm.kernel().word(0).named("mmu_invalidate_range_start");
+    this.rangeEnd = kvm.kernel().word(0).named("mmu_invalidate_range_end");
   }
 
   /** How many invalidations have ended. Read without a lock. */

@@ -32,7 +32,7 @@ final class TdpRoots {
     this.mmu = mmu;
     this.kvm = mmu.kvm();
     this.pagesLock = pagesLock;
-    this.roots = kvm.kernel().ref(ImmutableList.of());
+    this.roots = kvm.kernel().ref(ImmutableList.<MmuPage>of()).named("tdp_mmu_roots");
   }
 
   /** All roots, also those on their way out. */
@@ -100,7 +100,9 @@ final class TdpRoots {
       root.init(role, 0, null, 0);
       mmu.trace().getPage(root);
       // One reference for the vCPU, one for the MMU itself until the root is invalidated.
-      root.makeRoot(kvm.kernel().word(2), kvm.kernel().word(0));
+      root.makeRoot(
+          kvm.kernel().word(2).named("tdp_mmu_root_count"),
+          kvm.kernel().word(0).named("role.invalid"));
       roots.set(ImmutableList.<MmuPage>builder().addAll(roots.get()).add(root).build());
       return root;
     } finally {

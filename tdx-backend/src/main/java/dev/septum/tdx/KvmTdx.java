@@ -59,7 +59,7 @@ public final class KvmTdx extends Kvm {
     this.secureEpt = new SecureEpt(this);
     this.leafSplit = tdxHost.design().splits().of(this);
     this.counters = new Stats<>(kernel(), TdxCounter.class);
-    this.waitForSeptZap = kernel().word(0);
+    this.waitForSeptZap = kernel().word(0).named("wait_for_sept_zap");
     this.mapGpaMaxLen = mapGpaMaxLen;
   }
 

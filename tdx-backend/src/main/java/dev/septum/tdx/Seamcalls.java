@@ -200,23 +200,27 @@ final class Seamcalls {
 
   /** Does the call; the trace event is ours, as the kernel has none for SEAMCALLs. */
   private void traced(SeamRegs regs, LogicalProcessor processor) {
-    String operands =
-        trace.isOn()
-            ? "%s rcx=%x rdx=%x r8=%x r12=%x r13=%x"
-                .formatted(
-                    SeamcallLeaf.of((int) regs.rax & 0xffff).orElseThrow(),
-                    regs.rcx,
-                    regs.rdx,
-                    regs.r8,
-                    regs.r12,
-                    regs.r13)
-            : "";
+    int leaf = (int) regs.rax & 0xffff;
+    long rcx = regs.rcx;
+    long rdx = regs.rdx;
+    long r8 = regs.r8;
+    long r12 = regs.r12;
+    long r13 = regs.r13;
     module.seamcall(regs, processor);
     if (trace.isOn()) {
       trace.event(
           "septum_seamcall",
-          "leaf=%s status=%x rcx_out=%x rdx_out=%x"
-              .formatted(operands, regs.rax, regs.rcx, regs.rdx));
+          "leaf=%s rcx=%x rdx=%x r8=%x r12=%x r13=%x status=%x rcx_out=%x rdx_out=%x"
+              .formatted(
+                  SeamcallLeaf.of(leaf).orElseThrow(),
+                  rcx,
+                  rdx,
+                  r8,
+                  r12,
+                  r13,
+                  regs.rax,
+                  regs.rcx,
+                  regs.rdx));
     }
   }
 

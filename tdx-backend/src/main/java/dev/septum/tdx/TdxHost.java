@@ -42,8 +42,8 @@ public final class TdxHost {
             ? Dpamt.enabled(host.kernel(), host.pages(), new ModulePamt(seamcalls), design.dpamt())
             : Dpamt.disabled(host.kernel(), host.pages());
     this.controlPages = new ControlPages(dpamt, host.pages(), PageOwner.TD_CONTROL);
-    this.hkidsInUse = host.kernel().word(1); // HKID 0 is not private.
-    this.vmCount = host.kernel().word(0);
+    this.hkidsInUse = host.kernel().word(1).named("HKIDs in use"); // HKID 0 is not private.
+    this.vmCount = host.kernel().word(0).named("TDs");
     this.kvmModule = new KvmModule(host.kernel(), KernelGeneration.LINUX_7_1);
   }
 

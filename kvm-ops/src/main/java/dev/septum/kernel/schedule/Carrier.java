@@ -16,7 +16,7 @@ public enum Carrier {
     }
 
     @Override
-    ThreadFactory factory() {
+    ThreadFactory factory(int workers) {
       return body -> {
         Thread thread = new Thread(body, "emulated");
         thread.setDaemon(true);
@@ -26,7 +26,8 @@ public enum Carrier {
   },
   /**
    * Virtual threads, on JDK 24 and later: before, a monitor that is held would pin them. They share
-   * one platform thread, so that handing the token on never waits for another CPU.
+   * as many platform threads as there are workers, so that handing the token on never waits for
+   * another CPU.
    */
   VIRTUAL {
     @Override
@@ -35,10 +36,10 @@ public enum Carrier {
     }
 
     @Override
-    ThreadFactory factory() {
+    ThreadFactory factory(int workers) {
       // Read once, when the JVM makes its first virtual thread; who set it already is obeyed.
-      setUnlessSet("jdk.virtualThreadScheduler.parallelism");
-      setUnlessSet("jdk.virtualThreadScheduler.maxPoolSize");
+      setUnlessSet("jdk.virtualThreadScheduler.parallelism", workers);
+      setUnlessSet("jdk.virtualThreadScheduler.maxPoolSize", workers);
       try {
         // Java 17 has no such method: it is looked up where it runs, not where it is compiled.
         Object builder = Thread.class.getMethod("ofVirtual").invoke(null);
@@ -56,16 +57,17 @@ public enum Carrier {
   /** Whether this JVM has such threads in a form that serves. */
   public abstract boolean isUsable();
 
-  abstract ThreadFactory factory();
+  /** Makes carriers for that many workers at once. */
+  abstract ThreadFactory factory(int workers);
 
   /** The faster of those that are usable. */
   public static Carrier best() {
     return VIRTUAL.isUsable() ? VIRTUAL : PLATFORM;
   }
 
-  private static void setUnlessSet(String property) {
+  private static void setUnlessSet(String property, int value) {
     if (System.getProperty(property) == null) {
-      System.setProperty(property, "1");
+      System.setProperty(property, String.valueOf(value));
     }
   }
 }

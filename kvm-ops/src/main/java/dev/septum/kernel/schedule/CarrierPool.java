@@ -14,7 +14,7 @@ final class CarrierPool {
   private final Deque<Worker> idle = new ArrayDeque<>();
 
   CarrierPool(Carrier carrier) {
-    factory = carrier.factory();
+    factory = carrier.factory(1);
   }
 
   /** Runs {@code job} on a carrier, which it gives back before it gives the token away. */

@@ -40,36 +40,107 @@ final class DepthFirst implements Strategy {
 
     int time;
     int[] clock = VectorClock.ZERO;
+
+    /** The same choice, with nothing known of what comes of it. */
+    Node copy() {
+      Node copy = new Node();
+      copy.isValue = isValue;
+      copy.alternatives = alternatives;
+      copy.chosen = chosen;
+      copy.enabled = enabled;
+      copy.backtrack = backtrack;
+      copy.done = done;
+      copy.sleep = sleep;
+      return copy;
+    }
   }
 
   private final Reduction reduction;
   private final int mostPreemptions;
   private final List<Node> path = new ArrayList<>();
+
+  /** How many nodes the search begins with, and leaves as they are. */
+  private final int floor;
+
+  /** Whether the search ends where there is more than one way to go on. */
+  private final boolean scouts;
+
+  /** In a scout, whether it came to such a place, or to one where all threads sleep. */
+  private boolean forked;
+
+  private boolean asleep;
+  private long states;
   private int[] races = new int[16];
 
   /** How many nodes of the path are as in the schedule before, but for the last one's choice. */
   private int fixed;
 
   private int depth;
-  private int deepest;
   private int preemptions;
   private long nextSleep;
   private boolean begun;
-  private boolean complete;
 
   DepthFirst(Reduction reduction, int mostPreemptions) {
+    this(reduction, mostPreemptions, List.of(), false);
+  }
+
+  private DepthFirst(
+      Reduction reduction, int mostPreemptions, List<Node> beginning, boolean scouts) {
     this.reduction = reduction;
     this.mostPreemptions = mostPreemptions;
+    this.scouts = scouts;
+    beginning.forEach(node -> path.add(node.copy()));
+    floor = path.size();
   }
 
-  /** Whether there is no schedule left. */
-  boolean isComplete() {
-    return complete;
+  /** One run with the same beginning as far as there is no choice; {@link #split} comes next. */
+  DepthFirst scout() {
+    return new DepthFirst(reduction, mostPreemptions, path, true);
   }
 
-  /** The most choices of a schedule so far. */
-  int deepest() {
-    return deepest;
+  /**
+   * Searches that together are this scout's: one for each way to go on from where it ended. Between
+   * them no step's order is left open, so that none has to know of the others: what one of them
+   * would put on the list of a choice that they share is among the others already, or sleeps.
+   */
+  List<DepthFirst> split() {
+    if (asleep) {
+      return List.of();
+    }
+    List<DepthFirst> parts = new ArrayList<>();
+    if (!forked) {
+      parts.add(new DepthFirst(reduction, mostPreemptions, path.subList(0, floor), false));
+      return parts;
+    }
+    Node fork = path.get(path.size() - 1);
+    if (fork.isValue) {
+      for (int value = 0; value < fork.alternatives; value++) {
+        fork.chosen = value;
+        parts.add(new DepthFirst(reduction, mostPreemptions, path, false));
+      }
+      return parts;
+    }
+    for (long left = alternatives(fork); left != 0; left &= left - 1) {
+      fork.chosen = Long.numberOfTrailingZeros(left);
+      parts.add(new DepthFirst(reduction, mostPreemptions, path, false));
+      fork.done |= 1L << fork.chosen;
+    }
+    return parts;
+  }
+
+  /** Whether the scout came to a place from where there is more than one way to go on. */
+  boolean isForked() {
+    return forked;
+  }
+
+  /** The threads that all parts of a search begin with, from a choice on. */
+  private long alternatives(Node node) {
+    return reduction == Reduction.NONE ? node.backtrack : node.enabled & ~node.sleep;
+  }
+
+  @Override
+  public long states() {
+    return states;
   }
 
   @Override
@@ -79,17 +150,20 @@ final class DepthFirst implements Strategy {
 
   @Override
   public boolean next() {
-    deepest = Math.max(deepest, path.size());
-    while (!path.isEmpty() && !advance(path.get(path.size() - 1))) {
-      path.remove(path.size() - 1);
+    if (begun) {
+      while (path.size() > floor && !advance(path.get(path.size() - 1))) {
+        path.remove(path.size() - 1);
+      }
+      if (path.size() == floor) {
+        return false;
+      }
     }
-    complete = begun && path.isEmpty();
     begun = true;
     fixed = path.size();
     depth = 0;
     preemptions = 0;
     nextSleep = 0;
-    return !complete;
+    return true;
   }
 
   private static boolean advance(Node node) {
@@ -121,11 +195,15 @@ final class DepthFirst implements Strategy {
   }
 
   private boolean addNode(long enabled, int last) {
+    if (forked) {
+      return false;
+    }
     Node node = new Node();
     node.enabled = enabled;
     node.sleep = nextSleep;
     long awake = enabled & ~node.sleep;
-    if (awake == 0) {
+    asleep = awake == 0;
+    if (asleep) {
       return false;
     }
     node.chosen = (awake & (1L << last)) != 0 ? last : Long.numberOfTrailingZeros(awake);
@@ -136,7 +214,9 @@ final class DepthFirst implements Strategy {
           preemptions < mostPreemptions || (enabled & (1L << last)) == 0 ? enabled : 1L << last;
     }
     path.add(node);
-    return true;
+    states++;
+    forked = scouts && Long.bitCount(alternatives(node)) > 1;
+    return !forked;
   }
 
   private static boolean isPreemption(int chosen, long enabled, int last) {
@@ -149,7 +229,12 @@ final class DepthFirst implements Strategy {
       Node node = new Node();
       node.isValue = true;
       node.alternatives = alternatives;
+      if (forked) {
+        return 0;
+      }
       path.add(node);
+      states++;
+      forked = scouts;
     }
     Node node = path.get(depth);
     if (!node.isValue || node.alternatives != alternatives) {

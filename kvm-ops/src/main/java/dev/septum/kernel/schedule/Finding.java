@@ -22,7 +22,7 @@ public record Finding(Kind kind, String cause, String report) {
   private static final Pattern OWN_FRAME =
       Pattern.compile(
           "java\\..*|jdk\\..*|dev\\.septum\\.kernel\\.schedule\\."
-              + "(Scheduled|EmulatedThread|CarrierPool|Exploration|Finding|Searcher).*");
+              + "(Scheduled|EmulatedThread|CarrierPool|Exploration|Finding|Part\\.|Search).*");
   private static final int LONGEST_CAUSE = 160;
 
   /** What became of a run. */
@@ -51,7 +51,10 @@ public record Finding(Kind kind, String cause, String report) {
         && root.getMessage().startsWith("thread ")) {
       root = root.getCause();
     }
-    String text = root.getClass().getSimpleName() + ": " + root.getMessage();
+    // One without a stack is no accident, but what a program found.
+    String text =
+        (root.getStackTrace().length == 0 ? "" : root.getClass().getSimpleName() + ": ")
+            + root.getMessage();
     String oneLine = NUMBER.matcher(text).replaceAll("#").replaceAll("\\s+", " ").trim();
     String cause = oneLine.substring(0, Math.min(LONGEST_CAUSE, oneLine.length()));
     return new Finding(

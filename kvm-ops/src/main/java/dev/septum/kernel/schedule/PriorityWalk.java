@@ -23,8 +23,8 @@ final class PriorityWalk implements Strategy {
 
   private long lowest;
 
-  PriorityWalk(long seed, int depth) {
-    seeds = new SplittableRandom(seed);
+  PriorityWalk(SplittableRandom seeds, int depth) {
+    this.seeds = seeds;
     random = seeds;
     this.depth = depth;
   }

@@ -8,8 +8,8 @@ final class RandomWalk implements Strategy {
   private final SplittableRandom seeds;
   private SplittableRandom random;
 
-  RandomWalk(long seed) {
-    seeds = new SplittableRandom(seed);
+  RandomWalk(SplittableRandom seeds) {
+    this.seeds = seeds;
     random = seeds;
   }
 

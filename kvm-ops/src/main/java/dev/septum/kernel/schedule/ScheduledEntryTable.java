@@ -13,6 +13,7 @@ import org.jspecify.annotations.Nullable;
  */
 final class ScheduledEntryTable extends SharedObject implements EntryTable {
 
+  private String type = "table";
   private final long base;
   private final long stride;
   private long @Nullable [] entries;
@@ -122,8 +123,14 @@ final class ScheduledEntryTable extends SharedObject implements EntryTable {
   }
 
   @Override
+  public ScheduledEntryTable named(String newName) {
+    type = newName;
+    return this;
+  }
+
+  @Override
   String type() {
-    return "table";
+    return type;
   }
 
   @Override

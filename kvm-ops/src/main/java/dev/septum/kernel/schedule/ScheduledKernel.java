@@ -107,6 +107,37 @@ public final class ScheduledKernel implements Kernel {
     return run.mayFail(what);
   }
 
+  /** How often {@link #mayFail} said yes in this run so far. */
+  public int failures() {
+    return run.failures();
+  }
+
+  /**
+   * Says what the run came to, in words that are the same for all runs which came to the same:
+   * {@link ExplorationResult#outcomes} counts them. The last one said counts.
+   */
+  public void outcome(String text) {
+    run.outcome(text);
+  }
+
+  /** Whether notes are kept: in {@link Exploration#show} only. */
+  public boolean keepsNotes() {
+    return run.trace().keepsNotes();
+  }
+
+  /**
+   * What the calling thread reads from here to its next {@link #note} is for that note, and none of
+   * it is a scheduling point: a run that is shown is the one that was found.
+   */
+  public void beginNote() {
+    run.beginNote();
+  }
+
+  /** A note on what the calling thread does, between two of its steps. */
+  public void note(String text) {
+    run.note(text);
+  }
+
   /** A rule by which every allocation may fail. */
   public FaultInjector.Rule anyMayFail() {
     return (place, call) -> run.mayFail(place);

@@ -6,6 +6,7 @@ import dev.septum.kernel.SharedRef;
 /** A shared reference: each access is one step. */
 final class ScheduledRef<T> extends SharedObject implements SharedRef<T> {
 
+  private String type = "reference";
   private T value;
 
   ScheduledRef(ScheduledRun run, T initial) {
@@ -26,7 +27,13 @@ final class ScheduledRef<T> extends SharedObject implements SharedRef<T> {
   }
 
   @Override
+  public ScheduledRef<T> named(String newName) {
+    type = newName;
+    return this;
+  }
+
+  @Override
   String type() {
-    return "reference";
+    return type;
   }
 }

@@ -27,7 +27,7 @@ final class ScheduledRun {
   private final Limits limits;
   private final LockChecker checker = new LockChecker();
   private final List<EmulatedThread> threads = new ArrayList<>();
-  private final Trace trace = new Trace();
+  private final Trace trace;
 
   /** Who has the token; null before the run and after it. */
   private volatile @Nullable EmulatedThread running;
@@ -37,6 +37,8 @@ final class ScheduledRun {
   private boolean aborting;
   private boolean pruned;
   private @Nullable Finding finding;
+  private @Nullable String outcome;
+  private boolean makingNote;
   private int failuresChosen;
   private int last;
 
@@ -53,6 +55,7 @@ final class ScheduledRun {
     this.strategy = strategy;
     this.carriers = carriers;
     this.limits = limits;
+    this.trace = new Trace(strategy instanceof Replay);
   }
 
   LockChecker checker() {
@@ -73,8 +76,30 @@ final class ScheduledRun {
     return finding;
   }
 
+  /** What the program said that the run came to, or null. */
+  @Nullable String outcome() {
+    return outcome;
+  }
+
+  void outcome(String text) {
+    outcome = text;
+  }
+
   Trace trace() {
     return trace;
+  }
+
+  /** Notes what the calling thread does, if the run is one that is shown. */
+  void note(String text) {
+    makingNote = false;
+    EmulatedThread me = current();
+    if (me != null && !alone) {
+      trace.noted(me, text);
+    }
+  }
+
+  void beginNote() {
+    makingNote = true;
   }
 
   List<EmulatedThread> threads() {
@@ -191,9 +216,16 @@ final class ScheduledRun {
    * when it is its turn and the object admits it.
    */
   void point(SharedObject object, int part, PointKind kind) {
+    if (makingNote) {
+      return;
+    }
     EmulatedThread me = current();
     if (me == null) {
       pointOutside(object, kind);
+      return;
+    }
+    if (alone && !kind.mayWait() && !aborting) {
+      countStepAlone();
       return;
     }
     if (aborting) {
@@ -259,12 +291,22 @@ final class ScheduledRun {
     return fails;
   }
 
-  /** Chooses the thread for the next step; null if all have ended. */
-  private @Nullable EmulatedThread choose() {
-    if (alone ? ++stepsAlone > MOST_STEPS_ALONE : ++steps > limits.steps()) {
+  /** How often {@link #mayFail} said yes. */
+  int failures() {
+    return failuresChosen;
+  }
+
+  private void countStepAlone() {
+    stepsAlone++;
+    if (stepsAlone > MOST_STEPS_ALONE) {
       throw abort(Finding.livelock(this));
     }
+  }
+
+  /** Chooses the thread for the next step; null if all have ended. */
+  private @Nullable EmulatedThread choose() {
     if (alone) {
+      countStepAlone();
       EmulatedThread only = threads.get(last);
       if (only.isEnded()) {
         return null;
@@ -273,6 +315,10 @@ final class ScheduledRun {
         throw abort(whyStuck());
       }
       return only;
+    }
+    steps++;
+    if (steps > limits.steps()) {
+      throw abort(Finding.livelock(this));
     }
     long enabled = enabled();
     if (enabled == 0) {

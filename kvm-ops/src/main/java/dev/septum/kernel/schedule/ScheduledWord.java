@@ -6,6 +6,7 @@ import dev.septum.kernel.SharedWord;
 /** A shared word: each access is one step, and threads see them in one order. */
 final class ScheduledWord extends SharedObject implements SharedWord {
 
+  private String type = "word";
   private long value;
 
   ScheduledWord(ScheduledRun run, long initial) {
@@ -55,8 +56,14 @@ final class ScheduledWord extends SharedObject implements SharedWord {
   }
 
   @Override
+  public ScheduledWord named(String newName) {
+    type = newName;
+    return this;
+  }
+
+  @Override
   String type() {
-    return "word";
+    return type;
   }
 
   @Override

@@ -23,6 +23,11 @@ interface Strategy {
   /** The thread takes the step that it stands before, which was chosen or the only one. */
   default void stepping(ScheduledRun run, EmulatedThread thread) {}
 
+  /** Choices that were new, with all that led to them; 0 for one that cannot tell. */
+  default long states() {
+    return 0;
+  }
+
   /** Whether {@link #stepping} needs to know which steps come before which. */
   default boolean ordersSteps() {
     return false;

@@ -36,6 +36,11 @@ final class Trace {
     }
   }
 
+  /** What a thread did, said by the program, after the step {@code after} - 1. */
+  private record Note(int after, EmulatedThread thread, String text) {}
+
+  private final boolean keepsNotes;
+  private final List<Note> notes = new ArrayList<>();
   private EmulatedThread[] threads = new EmulatedThread[64];
   private PointKind[] kinds = new PointKind[64];
   private SharedObject[] objects = new SharedObject[64];
@@ -48,6 +53,20 @@ final class Trace {
   private @Nullable Object[] subjects = new @Nullable Object[32];
   private int choiceCount;
   private int preemptions;
+
+  Trace(boolean keepsNotes) {
+    this.keepsNotes = keepsNotes;
+  }
+
+  boolean keepsNotes() {
+    return keepsNotes;
+  }
+
+  void noted(EmulatedThread thread, String text) {
+    if (keepsNotes) {
+      notes.add(new Note(size, thread, text));
+    }
+  }
 
   void stepped(EmulatedThread thread) {
     if (size == parts.length) {
@@ -110,6 +129,22 @@ final class Trace {
 
   Step step(int i) {
     return new Step(threads[i], kinds[i], objects[i], parts[i]);
+  }
+
+  /** Steps and notes in their order. */
+  ImmutableList<RunTrace.Line> lines() {
+    ImmutableList.Builder<RunTrace.Line> lines = ImmutableList.builder();
+    int noted = 0;
+    for (int i = 0; i <= size; i++) {
+      for (; noted < notes.size() && notes.get(noted).after <= i; noted++) {
+        Note note = notes.get(noted);
+        lines.add(new RunTrace.Line(note.thread.index, false, note.text));
+      }
+      if (i < size) {
+        lines.add(new RunTrace.Line(threads[i].index, true, step(i).point()));
+      }
+    }
+    return lines.build();
   }
 
   /** The choices as a schedule that can be replayed. */

@@ -4,7 +4,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.septum.kernel.KernelThread;
 import dev.septum.kernel.SharedWord;
+import java.util.Map;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.TreeSet;
 import org.junit.jupiter.api.Test;
 
@@ -74,5 +76,49 @@ class ReductionTest {
     }
     assertThat(compared).isGreaterThan(25);
     assertThat(naive).isGreaterThan(10 * reduced);
+  }
+
+  /** Sets of outcomes that more than one worker may add to are not asked for: outcomes are said. */
+  private static Program saying(long seed, int threads, int ops) {
+    return kernel -> {
+      Set<String> said = new TreeSet<>();
+      new RandomProgram(seed, threads, ops, said).run(kernel);
+      kernel.outcome(String.join(", ", said));
+    };
+  }
+
+  @Test
+  void parts_makeOneWholeForAnyNumberOfWorkers() {
+    for (long seed = 0; seed < 20; seed++) {
+      Exploration whole = Exploration.of(saying(seed, 3, 2)).mostSchedules(20_000);
+      ExplorationResult inOne = whole.exhaustive();
+      if (!inOne.isComplete()) {
+        continue;
+      }
+      ExplorationResult byOne = whole.workers(1).exhaustive();
+      assertThat(byOne.isComplete()).as("seed %s", seed).isTrue();
+      assertThat(byOne.schedules()).as("seed %s", seed).isEqualTo(inOne.schedules());
+      assertThat(texts(byOne)).as("seed %s", seed).isEqualTo(texts(inOne));
+      assertThat(whole.workers(3).exhaustive()).as("seed %s", seed).isEqualTo(byOne);
+    }
+  }
+
+  @Test
+  void partsOfABoundedSearch_areSharedOutTheSameWay() {
+    Exploration bounded = Exploration.of(saying(7, 3, 5)).mostSchedules(300);
+    ExplorationResult byOne = bounded.workers(1).exhaustive();
+    assertThat(byOne.isComplete()).isFalse();
+    assertThat(byOne.schedules() + byOne.pruned()).isGreaterThanOrEqualTo(300);
+    assertThat(bounded.workers(2).exhaustive()).isEqualTo(byOne);
+    assertThat(bounded.workers(2).preemptionBounded(2))
+        .isEqualTo(bounded.workers(1).preemptionBounded(2));
+    assertThat(bounded.workers(2).random(5)).isEqualTo(bounded.workers(1).random(5));
+    assertThat(bounded.workers(2).pct(5, 3)).isEqualTo(bounded.workers(1).pct(5, 3));
+  }
+
+  private static Map<String, Long> texts(ExplorationResult result) {
+    Map<String, Long> texts = new TreeMap<>();
+    result.outcomes().forEach(outcome -> texts.put(outcome.text(), outcome.count()));
+    return texts;
   }
 }

@@ -220,4 +220,60 @@ class ScheduleTest {
     assertThat(Exploration.of(LOST_UPDATE).mostSchedules(50).random(77).toString())
         .startsWith("random, seed 77: 50 schedules");
   }
+
+  @Test
+  void show_listsEveryStepAndNoteOfEachThreadInOrder() {
+    Program noting =
+        kernel -> {
+          SharedWord word = kernel.word(0);
+          KernelThread a =
+              kernel.spawn(
+                  "a",
+                  () -> {
+                    kernel.note("about to write");
+                    word.set(1);
+                  });
+          kernel.note("reading");
+          long seen = word.get();
+          a.join();
+          kernel.outcome("saw " + seen);
+          assertThat(kernel.keepsNotes()).isTrue();
+        };
+
+    RunTrace trace = Exploration.of(noting).show(Schedule.parse("1x2 0"));
+
+    assertThat(trace.threads()).containsExactly("main", "a");
+    assertThat(trace.lines())
+        .containsExactly(
+            new RunTrace.Line(0, false, "reading"),
+            new RunTrace.Line(1, true, "begin"),
+            new RunTrace.Line(1, false, "about to write"),
+            new RunTrace.Line(1, true, "write word 2"),
+            new RunTrace.Line(0, true, "read word 2"),
+            new RunTrace.Line(0, true, "join thread a"));
+    assertThat(trace.outcome()).isEqualTo("saw 1");
+    assertThat(trace.finding()).isNull();
+  }
+
+  @Test
+  void outcomes_areCountedAndEachHasAScheduleThatComesToIt() {
+    Program racing =
+        kernel -> {
+          SharedWord word = kernel.word(0);
+          KernelThread a = kernel.spawn("a", () -> word.compareAndSet(0, 1));
+          KernelThread b = kernel.spawn("b", () -> word.compareAndSet(0, 2));
+          a.join();
+          b.join();
+          kernel.outcome("won by " + word.get());
+        };
+
+    ExplorationResult result = Exploration.of(racing).exhaustive();
+
+    assertThat(result.outcomes()).extracting("text").containsExactly("won by 1", "won by 2");
+    assertThat(result.outcomes()).extracting("count").containsExactly(1L, 1L);
+    for (ExplorationResult.Outcome outcome : result.outcomes()) {
+      assertThat(Exploration.of(racing).show(outcome.schedule()).outcome())
+          .isEqualTo(outcome.text());
+    }
+  }
 }

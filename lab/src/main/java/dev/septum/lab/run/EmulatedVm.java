@@ -39,7 +39,7 @@ import org.jspecify.annotations.Nullable;
 public abstract class EmulatedVm {
 
   /** Where the guest's code is, in every VM. */
-  static final ByteRange CODE = new ByteRange((4L << 30) - (64L << 10), 4L << 30);
+  public static final ByteRange CODE = new ByteRange((4L << 30) - (64L << 10), 4L << 30);
 
   /** {@code KVM_MEMORY_ATTRIBUTE_PRIVATE}. */
   private static final long MEMORY_ATTRIBUTE_PRIVATE = 8;

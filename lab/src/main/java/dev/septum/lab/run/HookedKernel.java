@@ -16,6 +16,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A host kernel in which things happen where a lock is about to be taken, and in which a loop
@@ -39,17 +40,25 @@ public class HookedKernel extends ForwardingKernel {
   }
 
   private final Map<LockClass, List<Hook>> hooks = new ConcurrentHashMap<>();
-  private final SharedWord roundsLeft;
+
+  /** Null on a kernel with bounds of its own, where a word that all threads write is in the way. */
+  private final @Nullable SharedWord roundsLeft;
+
   private volatile long bound = Long.MAX_VALUE;
 
   /** A host kernel in which nothing happens yet. */
   public HookedKernel() {
-    this(Kernel.host());
+    this(Kernel.host(), true);
   }
 
-  private HookedKernel(Kernel host) {
-    super(host);
-    this.roundsLeft = host.word(Long.MAX_VALUE);
+  /** The same of a kernel that bounds its threads itself. */
+  HookedKernel(Kernel kernel) {
+    this(kernel, false);
+  }
+
+  private HookedKernel(Kernel kernel, boolean boundsRounds) {
+    super(kernel);
+    this.roundsLeft = boundsRounds ? kernel.word(Long.MAX_VALUE) : null;
   }
 
   /**
@@ -75,7 +84,9 @@ public class HookedKernel extends ForwardingKernel {
   /** From now on, as many rounds are let go by: entries of a guest, and faults taken again. */
   public final void boundRounds(long rounds) {
     bound = rounds;
-    roundsLeft.set(rounds);
+    if (roundsLeft != null) {
+      roundsLeft.set(rounds);
+    }
   }
 
   /** From now on there is patience for a new step. */
@@ -84,7 +95,7 @@ public class HookedKernel extends ForwardingKernel {
   }
 
   private void round() {
-    if (roundsLeft.addAndGet(-1) < 0) {
+    if (roundsLeft != null && roundsLeft.addAndGet(-1) < 0) {
       throw new EndlessRetry(bound);
     }
   }

@@ -35,7 +35,7 @@ import java.util.TreeMap;
 /** The machine of a scenario with everything on it. */
 public final class ScenarioHost {
 
-  private final HookedKernel kernel = new HookedKernel();
+  private final HookedKernel kernel;
   private final TdxHost tdx;
   private final KvmModule module;
   private final Map<String, GuestMemfd> files = new LinkedHashMap<>();
@@ -46,16 +46,17 @@ public final class ScenarioHost {
    *
    * @throws ScenarioException if KVM refuses something; what was taken goes with the host
    */
-  static ScenarioHost of(ScenarioFile file, TdxDesign design, TraceSink trace)
+  static ScenarioHost of(HookedKernel kernel, ScenarioFile file, TdxDesign design, TraceSink trace)
       throws ScenarioException {
     try {
-      return new ScenarioHost(file, design, trace);
+      return new ScenarioHost(kernel, file, design, trace);
     } catch (SetupException e) {
       throw new ScenarioException(String.valueOf(e.getMessage()));
     }
   }
 
-  private ScenarioHost(ScenarioFile file, TdxDesign design, TraceSink trace) {
+  private ScenarioHost(HookedKernel kernel, ScenarioFile file, TdxDesign design, TraceSink trace) {
+    this.kernel = kernel;
     Scenario scenario = file.scenario();
     HostSetup setup = scenario.host();
     long seed = setup.seed();

@@ -1,6 +1,7 @@
 package dev.septum.lab.run;
 
 import com.google.common.collect.ImmutableList;
+import dev.septum.kernel.Kernel;
 import dev.septum.kernel.KernelThread;
 import dev.septum.kvm.TraceSink;
 import dev.septum.lab.run.RunReport.Found;
@@ -29,10 +30,21 @@ public final class ScenarioRun {
   private final ExpectationCheck expectations;
   private final StepRunner steps;
 
-  private ScenarioRun(ScenarioFile file, TdxDesign design, TraceSink trace)
+  private final ConcurrentPhases watcher;
+
+  /** Whether a phase was disturbed: then the run ends with it. */
+  private boolean disturbed;
+
+  private ScenarioRun(
+      HookedKernel kernel,
+      ScenarioFile file,
+      TdxDesign design,
+      TraceSink trace,
+      ConcurrentPhases watcher)
       throws ScenarioException {
     this.file = file;
-    this.host = ScenarioHost.of(file, design, trace);
+    this.watcher = watcher;
+    this.host = ScenarioHost.of(kernel, file, design, trace);
     this.findings = new Findings(file);
     this.expectations = new ExpectationCheck(host, findings);
     this.steps = new StepRunner(host, expectations, findings);
@@ -45,16 +57,30 @@ public final class ScenarioRun {
    */
   public static RunReport run(ScenarioFile file, TdxDesign design, TraceSink trace)
       throws ScenarioException {
-    return new ScenarioRun(file, design, trace).run();
+    return new ScenarioRun(new HookedKernel(), file, design, trace, ConcurrentPhases.UNWATCHED)
+        .run();
+  }
+
+  /**
+   * Runs a scenario on a kernel that bounds what its threads do by itself.
+   *
+   * @throws ScenarioException if its host or its VMs cannot be set up as it says
+   */
+  public static RunReport run(
+      Kernel kernel, ScenarioFile file, TdxDesign design, TraceSink trace, ConcurrentPhases watcher)
+      throws ScenarioException {
+    return new ScenarioRun(new HookedKernel(kernel), file, design, trace, watcher).run();
   }
 
   private RunReport run() {
     Scenario scenario = file.scenario();
     List<PhaseReport> phases = new ArrayList<>();
-    for (int i = 0; i < scenario.phases().size(); i++) {
+    for (int i = 0; i < scenario.phases().size() && !disturbed; i++) {
       phases.add(run("/phases/" + i, i + 1, scenario.phases().get(i)));
     }
-    expectations.checkLeft(host.tearDown());
+    if (!disturbed) {
+      expectations.checkLeft(host.tearDown());
+    }
     return RunReport.of(
         file.name(), scenario.scenario(), host.backend(), phases, found(findings.take()));
   }
@@ -68,14 +94,21 @@ public final class ScenarioRun {
       if (round == 0) {
         done.addAll(once);
       }
+      if (disturbed) {
+        findings.take();
+        return new PhaseReport(nameOf(number, phase), done, List.of());
+      }
     }
     for (int i = 0; i < phase.expect().size(); i++) {
       expectations.check(at + "/expect/" + i, phase.expect().get(i));
     }
     expectations.checkInvariants(at);
+    return new PhaseReport(nameOf(number, phase), done, found(findings.take()));
+  }
+
+  private static String nameOf(int number, Phase phase) {
     String name = phase.name() == null ? "phase " + number : phase.name();
-    return new PhaseReport(
-        repeat == 1 ? name : "%s (%d times)".formatted(name, repeat), done, found(findings.take()));
+    return phase.repeat() == 1 ? name : "%s (%d times)".formatted(name, phase.repeat());
   }
 
   private static ImmutableList<Found> found(List<Findings.Finding> findings) {
@@ -89,6 +122,7 @@ public final class ScenarioRun {
     if (actors == null) {
       return sequence(at + "/steps", null, phase.steps() == null ? List.of() : phase.steps());
     }
+    watcher.begins(host);
     Queue<List<StepReport>> done = new ConcurrentLinkedQueue<>();
     List<KernelThread> threads = new ArrayList<>();
     actors.forEach(
@@ -99,10 +133,13 @@ public final class ScenarioRun {
                         actor,
                         () -> done.add(sequence(at + "/concurrently/" + actor, actor, its)))));
     threads.forEach(KernelThread::join);
-    return done.stream()
-        .flatMap(List::stream)
-        .sorted(Comparator.comparingInt(StepReport::line))
-        .toList();
+    List<StepReport> reports =
+        done.stream()
+            .flatMap(List::stream)
+            .sorted(Comparator.comparingInt(StepReport::line))
+            .toList();
+    disturbed = watcher.ended(host, reports);
+    return reports;
   }
 
   private List<StepReport> sequence(String at, @Nullable String actor, List<Step> sequence) {

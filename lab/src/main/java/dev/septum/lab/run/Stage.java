@@ -14,7 +14,7 @@ public final class Stage {
 
   /** Sets the host of a scenario up. */
   public Stage(ScenarioFile file, TdxDesign design, TraceSink trace) throws ScenarioException {
-    host = ScenarioHost.of(file, design, trace);
+    host = ScenarioHost.of(new HookedKernel(), file, design, trace);
     Findings ignored = new Findings(file);
     steps = new StepRunner(host, new ExpectationCheck(host, ignored), ignored);
   }

@@ -6,9 +6,10 @@ import com.google.common.collect.ImmutableList;
  * A scenario that was read and checked, and where it came from.
  *
  * @param name the file, as the user named it
+ * @param text what is in the file
  * @param lines on which line each value is
  */
-public record ScenarioFile(String name, Scenario scenario, Lines lines) {
+public record ScenarioFile(String name, String text, Scenario scenario, Lines lines) {
 
   /** The line of a value, by its JSON pointer: {@code /phases/0/steps/2}. */
   public int lineOf(String pointer) {

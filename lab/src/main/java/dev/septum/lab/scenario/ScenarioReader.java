@@ -112,7 +112,7 @@ public final class ScenarioReader {
     try (YAMLParser parser = YAML.createParser(text)) {
       lines = Lines.of(name, parser);
       Scenario scenario = MAPPER.readValue(text, Scenario.class);
-      ScenarioFile file = new ScenarioFile(name, scenario, lines);
+      ScenarioFile file = new ScenarioFile(name, text, scenario, lines);
       new ScenarioCheck(file).run();
       return file;
     } catch (JsonMappingException e) {

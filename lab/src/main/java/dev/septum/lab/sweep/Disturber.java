@@ -5,6 +5,7 @@ import dev.septum.kernel.KernelThread;
 import dev.septum.kernel.LockClass;
 import dev.septum.kernel.PageAllocator;
 import dev.septum.kernel.PageOwner;
+import dev.septum.lab.run.QuietLog;
 import dev.septum.lab.run.ScenarioHost;
 import dev.septum.lab.sweep.Plan.Disturbance;
 import dev.septum.tdx.module.Injected;
@@ -15,7 +16,6 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import org.slf4j.MDC;
 
 /**
  * Watches a host while a flow runs on it, notes each point that the flow passes, and disturbs it as
@@ -100,7 +100,8 @@ final class Disturber {
     Point point = pass(LockClass.PAMT_LOCK.kernelName());
     for (Disturbance disturbance : plan.disturbances()) {
       if (isDue(disturbance, point)) {
-        KernelThread other = host.kernel().spawn("other", this::getPairsForNewPages);
+        KernelThread other =
+            host.kernel().spawn("other", QuietLog.quiet(this::getPairsForNewPages));
         other.join();
       }
     }
@@ -108,7 +109,6 @@ final class Disturber {
 
   /** Gets a pair for each page that may become one of the S-EPT and has none in its range. */
   private void getPairsForNewPages() {
-    MDC.put(Flow.DISTURBED, "true");
     PageAllocator pages = host.pages();
     Dpamt dpamt = host.tdx().dpamt();
     for (long pfn = 0; pfn < pages.totalPages(); pfn++) {

@@ -1,10 +1,10 @@
 package dev.septum.lab.sweep;
 
 import com.google.common.collect.ImmutableList;
-import dev.septum.dpamt.PamtCounter;
 import dev.septum.kernel.PageOwner;
-import dev.septum.kvm.Splat;
 import dev.septum.kvm.TraceSink;
+import dev.septum.lab.run.AfterFailures;
+import dev.septum.lab.run.QuietLog;
 import dev.septum.lab.run.ScenarioHost;
 import dev.septum.lab.run.Stage;
 import dev.septum.lab.run.StepResult;
@@ -18,10 +18,6 @@ import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
-import java.util.stream.Stream;
-import org.slf4j.MDC;
 
 /**
  * The part of a scenario that is disturbed: a phase, run on a fresh host each time.
@@ -30,24 +26,6 @@ import org.slf4j.MDC;
  * in the end everything must be as if nothing had happened, or the VM must be bugged.
  */
 final class Flow {
-
-  /**
-   * Why KVM bugs a VM whatever the design: what it maps and removes must not be refused, and a leaf
-   * that was blocked for a split must come free again.
-   */
-  private static final Pattern OWED =
-      Pattern.compile(
-          "SEAMCALL (TDH_MEM_PAGE_AUG|TDH_MEM_SEPT_ADD|TDH_MEM_RANGE_BLOCK|TDH_MEM_TRACK"
-              + "|TDH_MEM_PAGE_REMOVE|TDH_PHYMEM_PAGE_WBINVD) failed"
-              + "|leaf stays blocked after a failed split");
-
-  /** Set while a run is disturbed: its log lines are of no interest. */
-  static final String DISTURBED = "disturbed";
-
-  private static final Pattern USERS = Pattern.compile(" has (\\d+) users, refcount (\\d+)$");
-
-  /** A violation that a bugged VM does not excuse. */
-  private static final String GIVEN_AWAY = " still has pages that the host took for other uses";
 
   /** How often user space tries a step. */
   private static final int TRIES = 5;
@@ -119,12 +97,9 @@ final class Flow {
 
   /** Runs the flow once more, disturbed as planned. */
   Outcome run(Plan plan) {
-    MDC.put(DISTURBED, "true");
-    try {
-      return runQuietly(plan);
-    } finally {
-      MDC.remove(DISTURBED);
-    }
+    Outcome[] outcome = new Outcome[1];
+    QuietLog.during(() -> outcome[0] = runQuietly(plan));
+    return outcome[0];
   }
 
   private Outcome runQuietly(Plan plan) {
@@ -144,50 +119,24 @@ final class Flow {
     } finally {
       disturber.stop();
     }
-    boolean bugged = isBugged(host);
+    AfterFailures after = new AfterFailures(host, plan::disturbs);
+    findings.addAll(after.findings());
+    boolean bugged = after.isBugged();
     if (bugged) {
-      kind = judgeBugged(host, plan, findings);
+      kind = after.kind();
     } else {
-      host.violations().stream().filter(v -> !isOwed(host, v)).forEach(findings::add);
       String difference = goalOf(plan).differenceTo(stateOf(host, plan));
       if (!difference.isEmpty()) {
         findings.add("in the end there is another state than undisturbed: " + difference);
       }
     }
-    List<String> left = host.tearDown();
-    if (bugged && !left.isEmpty()) {
-      kind += ", pages are lost";
-    } else {
-      left.stream().filter(l -> !isOwed(host, l)).forEach(findings::add);
-    }
-    if (pairsKept(host) > 0) {
-      kind += ", a page pair stays";
-    }
+    findings.addAll(after.tearDown());
+    kind += after.lost();
     return new Outcome(
         kind,
         ImmutableList.copyOf(findings),
         ImmutableList.copyOf(disturber.passed()),
         disturber.isDone());
-  }
-
-  /** What a bugged VM comes to; it may be wrong in anything but in whose pages it has. */
-  private static String judgeBugged(ScenarioHost host, Plan plan, Set<String> findings) {
-    String splat = splat(host);
-    String kind = Outcome.BUGGED + ": " + splat.replaceFirst(": .*", "");
-    List<String> givenAway =
-        host.violations().stream().filter(violation -> violation.contains(GIVEN_AWAY)).toList();
-    if (isOwed(splat, plan)) {
-      return givenAway.isEmpty() ? kind : kind + ", the host reuses pages of the TD";
-    }
-    findings.add("the VM is bugged: " + splat);
-    findings.addAll(givenAway);
-    return kind;
-  }
-
-  /** Only a SEAMCALL that was made to fail may bug a VM. */
-  private static boolean isOwed(String splat, Plan plan) {
-    Matcher matcher = OWED.matcher(splat);
-    return matcher.find() && (matcher.group(1) == null || plan.disturbs(matcher.group(1)));
   }
 
   /** With other folios than were asked for only the guest's view is the same. */
@@ -201,41 +150,6 @@ final class Flow {
         : MemoryState.byLeaf(host);
   }
 
-  /**
-   * Whether a violation is what every design leaves behind: a pair that PAMT.REMOVE was refused for
-   * stays where it is, and keeps a count of 1.
-   */
-  private static boolean isOwed(ScenarioHost host, String violation) {
-    long kept = pairsKept(host);
-    return kept > 0
-        && (isOneTooMany(violation)
-            || violation.equals("in the end pamt_page still has %d page(s)".formatted(2 * kept)));
-  }
-
-  /** A count of 1 more than users: the kept one's, which others may have joined since. */
-  private static boolean isOneTooMany(String violation) {
-    Matcher matcher = USERS.matcher(violation);
-    return matcher.find()
-        && Long.parseLong(matcher.group(2)) == Long.parseLong(matcher.group(1)) + 1;
-  }
-
-  private static long pairsKept(ScenarioHost host) {
-    return host.tdx().dpamt().counters().get(PamtCounter.REMOVE_FAILURES);
-  }
-
-  private static boolean isBugged(ScenarioHost host) {
-    return host.livingVms().stream().anyMatch(vm -> vm.kvm().isBugged());
-  }
-
-  /** The report of the first broken invariant. */
-  private static String splat(ScenarioHost host) {
-    return host.livingVms().stream()
-        .flatMap(vm -> Stream.ofNullable(vm.kvm().splat()))
-        .map(Splat::expression)
-        .findFirst()
-        .orElse("nobody says why");
-  }
-
   /** Does every step until it comes to what it should; returns the first other result. */
   private String runSteps(Stage stage, Set<String> findings) {
     String kind = Outcome.ABSORBED;
@@ -244,7 +158,7 @@ final class Flow {
         MemoryState before =
             isAllOrNothing(steps.get(i)) ? MemoryState.byFrame(stage.host()) : null;
         StepResult result = stage.perform(place(i), steps.get(i));
-        if (result.code().equals(undisturbed.get(i)) || isBugged(stage.host())) {
+        if (result.code().equals(undisturbed.get(i)) || AfterFailures.isBugged(stage.host())) {
           break;
         }
         kind = kind.equals(Outcome.ABSORBED) ? result.code() : kind;

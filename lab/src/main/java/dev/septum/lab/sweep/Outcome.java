@@ -18,7 +18,4 @@ record Outcome(
 
   /** Nobody noticed. */
   static final String ABSORBED = "absorbed";
-
-  /** The VM refuses further work. */
-  static final String BUGGED = "bugged";
 }

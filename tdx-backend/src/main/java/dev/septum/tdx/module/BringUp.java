@@ -15,7 +15,7 @@ final class BringUp {
 
   BringUp(Kernel kernel) {
     lock = new SharexLock(kernel);
-    state = kernel.word(SysState.LOADED.ordinal());
+    state = kernel.word(SysState.LOADED.ordinal()).named("module state");
   }
 
   /** The global lock: steps of the whole module hold it exclusively, those of one LP shared. */

@@ -22,7 +22,7 @@ abstract class HostPriorityLock implements TryLock {
 
   /** A lock that has a word of its own. */
   static HostPriorityLock create(Kernel kernel) {
-    return new OfWord(kernel.word(0));
+    return new OfWord(kernel.word(0).named("host priority lock"));
   }
 
   /** The cell whose low bits are the lock. */

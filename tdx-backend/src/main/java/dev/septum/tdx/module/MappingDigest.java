@@ -16,7 +16,7 @@ final class MappingDigest {
   private final SharedWord sum;
 
   MappingDigest(Kernel kernel) {
-    sum = kernel.word(0);
+    sum = kernel.word(0).named("mapping digest");
   }
 
   /** A page of this level was mapped. */

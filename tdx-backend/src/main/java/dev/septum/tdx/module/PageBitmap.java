@@ -21,7 +21,7 @@ final class PageBitmap {
   static PageBitmap clear(Kernel kernel, PhysicalRange range) {
     EntryTable[] words = new EntryTable[(int) (range.bytes() >>> 27)];
     for (int i = 0; i < words.length; i++) {
-      words[i] = kernel.entryTable(0, 0);
+      words[i] = kernel.entryTable(0, 0).named("known pages");
     }
     return new PageBitmap(range.base(), words);
   }

@@ -14,13 +14,16 @@ record PamtTable(EntryTable first, EntryTable second) {
 
   /** Entries that are all free. */
   static PamtTable free(Kernel kernel) {
-    return new PamtTable(kernel.entryTable(0, 0), kernel.entryTable(0, 0));
+    return new PamtTable(
+        kernel.entryTable(0, 0).named("PAMT entries"),
+        kernel.entryTable(0, 0).named("PAMT BEPOCHs"));
   }
 
   /** Entries that are all assigned alike, unlocked, with BEPOCH 0. */
   static PamtTable assigned(Kernel kernel, PageType type, long owner) {
     return new PamtTable(
-        kernel.entryTable(PamtEntry.leaf(type, owner), 0), kernel.entryTable(0, 0));
+        kernel.entryTable(PamtEntry.leaf(type, owner), 0).named("PAMT entries"),
+        kernel.entryTable(0, 0).named("PAMT BEPOCHs"));
   }
 
   PamtEntry entry(int index, int level) {

@@ -17,7 +17,7 @@ final class SeptPages {
 
   /** Makes the page a table that maps nothing. */
   void fillFree(long hpa) {
-    pages.put(hpa, kernel.entryTable(SeptEntry.FREE, 0));
+    pages.put(hpa, kernel.entryTable(SeptEntry.FREE, 0).named("S-EPT page"));
   }
 
   /**
@@ -26,7 +26,7 @@ final class SeptPages {
    * @param level the level of {@code leaf}
    */
   void fillSplit(long hpa, long leaf, int level) {
-    pages.put(hpa, kernel.entryTable(leaf, SeptEntry.bytes(level - 1)));
+    pages.put(hpa, kernel.entryTable(leaf, SeptEntry.bytes(level - 1)).named("S-EPT page"));
   }
 
   /** The table that an entry points to. */

@@ -13,7 +13,7 @@ final class SharexLock implements TryLock {
   private final SharedWord word;
 
   SharexLock(Kernel kernel) {
-    word = kernel.word(0);
+    word = kernel.word(0).named("sharex lock");
   }
 
   @Override

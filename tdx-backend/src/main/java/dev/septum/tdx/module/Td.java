@@ -57,13 +57,13 @@ final class Td {
     opStateLock = HostPriorityLock.create(kernel);
     treeLock = HostPriorityLock.create(kernel);
     epochs = new TlbEpochs(kernel);
-    childCount = kernel.word(0);
-    vcpus = kernel.word(0);
-    associatedVcpus = kernel.word(0);
+    childCount = kernel.word(0).named("TDR CHLDCNT");
+    vcpus = kernel.word(0).named("TD NUM_VCPUS");
+    associatedVcpus = kernel.word(0).named("TD NUM_ASSOC_VCPUS");
     mapping = new MappingDigest(kernel);
     controls = new TdControls(kernel);
-    fatal = kernel.word(0);
-    reclaimed = kernel.word(0);
+    fatal = kernel.word(0).named("TD FATAL");
+    reclaimed = kernel.word(0).named("TD reclaimed");
   }
 
   /** MNG.INIT: the TD gets its parameters, its S-EPT and its first epoch. */

@@ -12,7 +12,7 @@ final class TdControls {
   private final SharedWord value;
 
   TdControls(Kernel kernel) {
-    value = kernel.word(0);
+    value = kernel.word(0).named("TD controls");
   }
 
   /** MNG.INIT: SEPT_VE_DISABLE is where PENDING_VE_DISABLE comes from. */

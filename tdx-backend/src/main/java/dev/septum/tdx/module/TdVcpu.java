@@ -35,8 +35,8 @@ final class TdVcpu {
 
   TdVcpu(Kernel kernel, Td td) {
     this.td = td;
-    running = kernel.word(0);
-    epoch = kernel.word(0);
+    running = kernel.word(0).named("TD vCPU running");
+    epoch = kernel.word(0).named("TD vCPU epoch");
   }
 
   Td td() {

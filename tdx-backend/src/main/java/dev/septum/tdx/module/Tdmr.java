@@ -30,7 +30,7 @@ final class Tdmr {
     gibs = freeTables(kernel, (range.bytes() + 512 * GIB - 1) >>> 39);
     regions = freeTables(kernel, range.bytes() >>> 30);
     lock = new SharexLock(kernel);
-    initializedTo = kernel.word(range.base());
+    initializedTo = kernel.word(range.base()).named("TDMR initialized to");
   }
 
   PhysicalRange range() {

@@ -21,9 +21,9 @@ final class TlbEpochs {
 
   TlbEpochs(Kernel kernel) {
     lock = new SharexLock(kernel);
-    word = kernel.word(0);
-    advances = kernel.word(0);
-    retired = kernel.word(0);
+    word = kernel.word(0).named("TD epoch");
+    advances = kernel.word(0).named("epoch advances");
+    retired = kernel.word(0).named("epoch retired");
   }
 
   /** EPOCH_LOCK. */

@@ -1,0 +1,51 @@
+package dev.septum.lab.explore;
+
+/** An exploration as text. */
+public final class ExploreText {
+
+  private ExploreText() {}
+
+  /** The report for people. */
+  public static String of(ExploreReport report) {
+    StringBuilder text = new StringBuilder();
+    text.append("scenario  ").append(report.scenario()).append('\n');
+    text.append("file      ").append(report.file()).append('\n');
+    text.append("backend   ").append(report.backend()).append('\n');
+    text.append("search    ").append(report.strategy());
+    if (report.failures() > 0) {
+      text.append(", up to %d failure(s) in each schedule".formatted(report.failures()));
+    }
+    text.append(
+        "%nran       %,d schedules, %,d pruned, %,d states, at most %,d steps%n"
+            .formatted(report.schedules(), report.pruned(), report.states(), report.deepest()));
+    text.append("coverage  ")
+        .append(report.complete() ? "complete: there is no other schedule\n" : "bounded\n");
+    if (!report.outcomes().isEmpty()) {
+      if (!report.outcomes().isEmpty()) {
+        text.append("\nOutcomes\n");
+      }
+    }
+    for (ExploreReport.Outcome outcome : report.outcomes()) {
+      text.append("%,10d  %s%n".formatted(outcome.schedules(), outcome.text()));
+      if (outcome.file() != null) {
+        text.append("            septum replay ").append(outcome.file()).append('\n');
+      }
+    }
+    for (ExploreReport.Found found : report.findings()) {
+      text.append(
+          "%nFOUND %s in %,d schedule(s): %s%n"
+              .formatted(
+                  found.kind(),
+                  found.schedules(),
+                  found.report().lines().findFirst().orElse(found.cause())));
+      text.append(
+          "      with %d preemption(s), in %,d steps: septum replay %s%n"
+              .formatted(found.preemptions(), found.steps(), found.file()));
+    }
+    text.append(
+        report.held()
+            ? "\nNothing found.\n"
+            : "\n%d finding(s).%n".formatted(report.findings().size()));
+    return text.toString();
+  }
+}

@@ -1,0 +1,2 @@
+/** Scenarios under every schedule: exploration, schedule files, replays. */
+package dev.septum.lab.explore;
