@@ -93,7 +93,7 @@ final class TdScene extends Scene {
   /** The guest accepts one page; what KVM_RUN returned, OK if it could be done. */
   Errno accept4K(int vcpu, long gfn) {
     AcceptMemory accept =
-        new AcceptMemory(gfn << 12, gfn + 1 << 12, AcceptMemory.Order.ACCEPT_FIRST);
+        new AcceptMemory(gfn << 12, (gfn + 1) << 12, AcceptMemory.Order.ACCEPT_FIRST);
     RunExit exit = vmm().run(vcpu(vcpu), GuestProgram.of(accept), any -> false);
     return exit instanceof RunExit.Failed failed ? failed.error() : Errno.OK;
   }
