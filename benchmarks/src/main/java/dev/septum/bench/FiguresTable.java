@@ -129,6 +129,7 @@ final class FiguresTable {
         "septum runs the split cache itself, with page pairs, the page allocator, mmu_lock and DPAMT.",
         "A class, and the specification, only count pages, and leave mmu_lock out.",
         "TLC visits each state once, septum each order of conflicting steps: not the same thing.",
+        "septum's exhaustive search and TLC have a worker for each processor.",
         "Lincheck stops at a number of executions and never completes.",
         "cold: from the start of the JVM. warm: in a JVM that has done it before; of TLC, which is",
         "started for each specification, from its first line of output.");

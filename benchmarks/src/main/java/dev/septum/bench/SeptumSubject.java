@@ -8,6 +8,7 @@ import dev.septum.kernel.schedule.ScheduledKernel;
 import dev.septum.tdx.SplitCacheProgram;
 import java.util.Arrays;
 import java.util.List;
+import java.util.concurrent.atomic.LongAdder;
 
 /**
  * Our exploration of the protocol, in a JVM of its own. Arguments: {@code real} or {@code counted}
@@ -26,7 +27,7 @@ final class SeptumSubject {
   private final Carrier carrier;
   private final String strategy;
   private final long mostSchedules;
-  private long steps;
+  private final LongAdder steps = new LongAdder();
 
   private SeptumSubject(boolean isCounted, Carrier carrier, String strategy, long mostSchedules) {
     this.isCounted = isCounted;
@@ -70,11 +71,12 @@ final class SeptumSubject {
     if (result.isSound()) {
       throw new IllegalStateException("the mutant was not found: " + result);
     }
-    Mark.FIRST.print(nanos, result.schedules() + result.pruned(), steps);
+    Mark.FIRST.print(nanos, result.schedules() + result.pruned(), steps.sum());
   }
 
   private void complete() {
-    Exploration exploration = exploration(true).mostSchedules(mostSchedules);
+    int processors = Runtime.getRuntime().availableProcessors();
+    Exploration exploration = exploration(true).mostSchedules(mostSchedules).workers(processors);
     long start = System.nanoTime();
     ExplorationResult result = exploration.exhaustive();
     long nanos = System.nanoTime() - start;
@@ -82,11 +84,11 @@ final class SeptumSubject {
       throw new IllegalStateException("a failure where there is none: " + result);
     }
     Mark mark = result.isComplete() ? Mark.COMPLETE : Mark.BOUNDED;
-    mark.print(nanos, result.schedules() + result.pruned(), steps);
+    mark.print(nanos, result.schedules() + result.pruned(), steps.sum());
   }
 
   private Exploration exploration(boolean checksAgain) {
-    steps = 0;
+    steps.reset();
     Program program =
         isCounted
             ? new CountedCacheProgram(ACTORS, ACTORS, checksAgain)
@@ -101,7 +103,7 @@ final class SeptumSubject {
     try {
       program.run(kernel);
     } finally {
-      steps += kernel.steps();
+      steps.add(kernel.steps());
     }
   }
 }

@@ -39,7 +39,7 @@ final class ExplorationFiguresTest {
         .endsWith("LINCHECK", "TLC");
     JsonNode tlc = figures.get(figures.size() - 1);
     assertThat(tlc.get("executions").asLong()).as("states of the specification").isEqualTo(1_206);
-    assertThat(figures.get(2).get("executions").asLong()).as("schedules").isEqualTo(100);
+    assertThat(figures.get(2).get("executions").asLong()).as("schedules").isBetween(100L, 1_000L);
     assertThat(figures.get(2).get("complete").isNull()).as("a search that was cut").isTrue();
   }
 
