@@ -143,6 +143,11 @@ public final class ScheduledKernel implements Kernel {
     return (place, call) -> run.mayFail(place);
   }
 
+  /** Steps of this run so far, counted from its second thread on. */
+  public int steps() {
+    return run.trace().steps();
+  }
+
   /** What a point is about that is made elsewhere. */
   private static final class Place extends SharedObject {
 
