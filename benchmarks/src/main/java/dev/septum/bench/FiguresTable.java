@@ -74,11 +74,12 @@ final class FiguresTable {
   }
 
   private String ratios(int java) {
-    return ratios(java, "the split cache", Tool::isOurs) + ratios(java, "a class", Tool::isCounted);
+    return ratios(java, "our split cache", Tool::isOurs)
+        + ratios(java, "our class", Tool::isCounted);
   }
 
   private String ratios(int java, String program, Predicate<Tool> ours) {
-    String whose = "JDK %d, our %s by the best peer".formatted(java, program);
+    String whose = "JDK %d, %s by the best peer".formatted(java, program);
     return ratio(java, whose + ", first failure, cold", ours, Figure::first, Span::cold)
         + ratio(java, whose + ", first failure, warm", ours, Figure::first, Span::warm)
         + ratio(java, whose + ", completion, cold", ours, Figure::complete, Span::cold)
