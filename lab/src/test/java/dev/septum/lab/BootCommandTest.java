@@ -206,7 +206,7 @@ class BootCommandTest {
   void withoutCommand_asksForOne() {
     assertThat(run()).isEqualTo(2);
     assertOneError(
-        "a COMMAND is missing: boot, conform, pamt, seamcall, run, sweep, fuzz, defects");
+        "a COMMAND is missing: boot, conform, pamt, seamcall, run, explore, replay, sweep, fuzz, defects");
   }
 
   @Test
