@@ -10,7 +10,6 @@ import dev.septum.lab.explore.ExploreText;
 import dev.septum.lab.explore.Explorer;
 import dev.septum.lab.explore.SavedParts;
 import dev.septum.lab.explore.Search;
-import dev.septum.lab.report.JsonReport;
 import dev.septum.lab.scenario.ScenarioException;
 import dev.septum.lab.scenario.ScenarioFile;
 import dev.septum.tdx.TdxDesign;
@@ -22,6 +21,7 @@ import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
@@ -177,14 +177,7 @@ final class ExploreCommand implements Callable<Integer> {
       description = "Write a schedule for each outcome, not only for what was found.")
   private boolean writesOutcomes;
 
-  @Option(names = "--json", description = "Report as JSON.")
-  private boolean json;
-
-  @Option(
-      names = "--progress",
-      negatable = true,
-      description = "Show how far it is on stderr (default: if that is a terminal).")
-  private @Nullable Boolean progress;
+  @Mixin private final ReportOptions report = new ReportOptions();
 
   @Override
   public Integer call() throws ScenarioException, IOException {
@@ -205,11 +198,10 @@ final class ExploreCommand implements Callable<Integer> {
             writesOutcomes);
     SavedParts saved = state == null ? null : SavedParts.in(state, file, chosen.name(), search);
     int most = workers == null ? Runtime.getRuntime().availableProcessors() : workers;
-    ExploreReport report =
-        ProgressLine.whileShowing(
-            spec, progress, shown -> explorer.run(most, new Watcher(shown, saved)));
-    Stdout.print(spec, json ? JsonReport.of(report) : ExploreText.of(report));
-    return report.held() ? ExitCode.OK : ExitCode.SOFTWARE;
+    ExploreReport explored =
+        report.whileShowing(shown -> explorer.run(most, new Watcher(shown, saved)));
+    report.print(explored, ExploreText::of);
+    return explored.held() ? ExitCode.OK : ExitCode.SOFTWARE;
   }
 
   private void check() {

@@ -2,13 +2,12 @@ package dev.septum.lab;
 
 import dev.septum.lab.fuzz.Fuzz;
 import dev.septum.lab.fuzz.FuzzReport;
-import dev.septum.lab.report.JsonReport;
 import dev.septum.tdx.TdxDesign;
 import java.io.IOException;
 import java.util.concurrent.Callable;
-import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
@@ -64,24 +63,16 @@ final class FuzzCommand implements Callable<Integer> {
               + " ${DEFAULT-VALUE}).")
   private long seed;
 
-  @Option(names = "--json", description = "Report as JSON.")
-  private boolean json;
-
-  @Option(
-      names = "--progress",
-      negatable = true,
-      description = "Show how far it is on stderr (default: if that is a terminal).")
-  private @Nullable Boolean progress;
+  @Mixin private final ReportOptions report = new ReportOptions();
 
   @Override
   public Integer call() throws IOException {
     require(runs >= 1 && runs <= Integer.MAX_VALUE, "--runs %d is not positive", runs);
     require(steps >= 1 && steps <= MAX_STEPS, "--steps %d is not in [1, 10000]", steps);
-    FuzzReport report =
-        ProgressLine.whileShowing(
-            spec, progress, watcher -> new Fuzz(design, steps, watcher).run(seed, runs));
-    Stdout.print(spec, json ? JsonReport.of(report) : report.text());
-    return report.held() ? ExitCode.OK : ExitCode.SOFTWARE;
+    FuzzReport fuzzed =
+        report.whileShowing(watcher -> new Fuzz(design, steps, watcher).run(seed, runs));
+    report.print(fuzzed, FuzzReport::text);
+    return fuzzed.held() ? ExitCode.OK : ExitCode.SOFTWARE;
   }
 
   private void require(boolean condition, String format, long value) {

@@ -1,6 +1,5 @@
 package dev.septum.lab;
 
-import dev.septum.lab.report.JsonReport;
 import dev.septum.lab.scenario.ScenarioException;
 import dev.septum.lab.scenario.ScenarioFile;
 import dev.septum.lab.scenario.ScenarioReader;
@@ -16,6 +15,7 @@ import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
@@ -80,14 +80,7 @@ final class SweepCommand implements Callable<Integer> {
       description = "Only this run, of one FILE with one flow.")
   private @Nullable String plan;
 
-  @Option(names = "--json", description = "Report as JSON.")
-  private boolean json;
-
-  @Option(
-      names = "--progress",
-      negatable = true,
-      description = "Show how far it is on stderr (default: if that is a terminal).")
-  private @Nullable Boolean progress;
+  @Mixin private final ReportOptions report = new ReportOptions();
 
   @Override
   public Integer call() throws ScenarioException, IOException {
@@ -102,10 +95,9 @@ final class SweepCommand implements Callable<Integer> {
     if (plan != null) {
       return replay(scenarios, plan);
     }
-    SweepReport report =
-        ProgressLine.whileShowing(spec, progress, watcher -> sweep(scenarios, watcher));
-    Stdout.print(spec, json ? JsonReport.of(report) : SweepText.of(report));
-    return report.held() ? ExitCode.OK : ExitCode.SOFTWARE;
+    SweepReport swept = report.whileShowing(watcher -> sweep(scenarios, watcher));
+    report.print(swept, SweepText::of);
+    return swept.held() ? ExitCode.OK : ExitCode.SOFTWARE;
   }
 
   private SweepReport sweep(List<ScenarioFile> scenarios, Progress shown) throws ScenarioException {
@@ -120,7 +112,7 @@ final class SweepCommand implements Callable<Integer> {
     try {
       Sweep.Replay replay =
           Sweep.replay(scenarios.get(0), design, Sweep.phasesOf(scenarios.get(0)).get(0), text);
-      Stdout.print(spec, json ? JsonReport.of(replay) : SweepText.of(replay));
+      report.print(replay, SweepText::of);
       return replay.findings().isEmpty() ? ExitCode.OK : ExitCode.SOFTWARE;
     } catch (IllegalArgumentException e) {
       throw usage("--plan: " + e.getMessage());
