@@ -64,6 +64,11 @@ public abstract class ForwardingKernel implements Kernel {
   }
 
   @Override
+  public void cpuRelax() {
+    delegate.cpuRelax();
+  }
+
+  @Override
   public SchedulingPoint schedulingPoint(String object) {
     return delegate.schedulingPoint(object);
   }

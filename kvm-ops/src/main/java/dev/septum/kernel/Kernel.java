@@ -43,8 +43,15 @@ public interface Kernel {
   /** Starts a thread of this kernel; its failure is rethrown by {@link KernelThread#join}. */
   KernelThread spawn(String name, Runnable body);
 
-  /** Gives another thread a chance to run ({@code cond_resched()}, {@code cpu_relax()}). */
+  /**
+   * Gives another thread a chance to run ({@code cond_resched()}): the caller goes on by itself.
+   */
   void condResched();
+
+  /** Gives the thread that the caller waits for a chance to run ({@code cpu_relax()}). */
+  default void cpuRelax() {
+    condResched();
+  }
 
   /**
    * A scheduling point at something that is made of real locks, and that other threads can see: the

@@ -54,7 +54,7 @@ public final class Srcu {
   private void drain() {
     int old = (int) (phase.addAndGet(1) - 1) & 1;
     while (readers[old].get() != 0) {
-      kernel.condResched();
+      kernel.cpuRelax();
     }
   }
 }
