@@ -212,10 +212,12 @@ public final class Exploration {
     if (workers == NOT_SPLIT) {
       return explore(name, List.of(strategy.get()));
     }
+    boolean[] goesOn = {true};
+    ExplorationWatcher outlook =
+        (runs, partsDone, parts) -> goesOn[0] = watcher.mayGoOn(runs, partsDone, parts);
     ExplorationResult whole =
-        search((runs, partsDone, parts) -> watcher.mayGoOn(runs, partsDone, parts))
-            .run(name, List.of(strategy.get()), Math.min(mostSchedules, WHOLE), 1);
-    if (whole.isComplete() || (stopsAtFirst && !whole.isSound())) {
+        search(outlook).run(name, List.of(strategy.get()), Math.min(mostSchedules, WHOLE), 1);
+    if (whole.isComplete() || !goesOn[0] || (stopsAtFirst && !whole.isSound())) {
       return whole;
     }
     Search search = search();

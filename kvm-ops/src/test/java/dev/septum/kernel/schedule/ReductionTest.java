@@ -116,6 +116,18 @@ class ReductionTest {
     assertThat(bounded.workers(2).pct(5, 3)).isEqualTo(bounded.workers(1).pct(5, 3));
   }
 
+  @Test
+  void aWatcherThatHasSeenEnough_endsTheSearchWithWhatItHas() {
+    ExplorationResult result =
+        Exploration.of(saying(7, 3, 5))
+            .workers(2)
+            .watchedBy((runs, partsDone, parts) -> false)
+            .mostSchedules(1_000_000)
+            .everyInterleaving();
+    assertThat(result.isComplete()).isFalse();
+    assertThat(result.schedules()).isPositive().isLessThan(1_000_000);
+  }
+
   private static Map<String, Long> texts(ExplorationResult result) {
     Map<String, Long> texts = new TreeMap<>();
     result.outcomes().forEach(outcome -> texts.put(outcome.text(), outcome.count()));
