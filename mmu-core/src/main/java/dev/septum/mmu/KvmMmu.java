@@ -495,6 +495,7 @@ public final class KvmMmu {
 
   /** Frees a table that nobody else can see ({@code tdp_mmu_free_sp}). */
   void freeUnlinked(MmuPage page) {
+    page.spt().freed();
     PageAllocator pages = kvm.pages();
     if (page.hasExternalSpt()) {
       pages.freePage(page.externalSpt(), PageOwner.EXTERNAL_PAGE_TABLE);

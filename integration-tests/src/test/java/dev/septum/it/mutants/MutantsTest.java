@@ -173,6 +173,13 @@ final class MutantsTest {
             pct(200),
             "page tables"),
         mutant(
+            "a table is freed before its grace period",
+            "mmu.KvmMmu",
+            List.of(Edit.in("freeAfterGracePeriod").replace("call", "atOnce")),
+            MutantPrograms.TABLE_TAKEN_DOWN,
+            exhaustive(500),
+            "use after free"),
+        mutant(
             "a root is not looked for again under tdp_mmu_pages_lock",
             "mmu.TdpRoots",
             List.of(Edit.in("allocUnderLock").drop("find")),

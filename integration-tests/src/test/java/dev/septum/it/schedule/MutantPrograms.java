@@ -47,6 +47,8 @@ public enum MutantPrograms {
   TWO_LOADS(scene(MutantPrograms::twoLoads)),
   /** Two threads split one huge page, and the host takes it away. */
   TWO_SPLITS_AND_A_ZAP(scene(MutantPrograms::twoSplitsAndZap)),
+  /** A vCPU faults on a frame whose table is being taken down. */
+  TABLE_TAKEN_DOWN(scene(MutantPrograms::tableTakenDown)),
   /** Two vCPUs of a TD fault on frames that share a table. */
   TD_TWO_FAULTS(scene(MutantPrograms::twoPrivateFaults)),
   /** A vCPU of a TD faults on a frame that user space takes away. */
@@ -172,6 +174,14 @@ public enum MutantPrograms {
     return vm.actor("ioctl", () -> vm.split(LockMode.SHARED))
         .actor("notifier", () -> invalidate(vm))
         .actor("other ioctl", () -> vm.split(LockMode.SHARED));
+  }
+
+  private static Scene tableTakenDown(ScheduledKernel kernel) {
+    VmScene vm = new VmScene(kernel, PageLevel.LEVEL_2M);
+    vm.parameter("nx_huge_pages", "on").parameter("nx_huge_pages_recovery_ratio", "1");
+    vm.reloaded().touched(0, AccessKind.EXEC, VmScene.GFN);
+    return vm.actor("worker", () -> vm.module().recoverNxHugePages())
+        .actor("vCPU", () -> vm.fault(1, AccessKind.EXEC, VmScene.GFN + 1));
   }
 
   /** The host takes all pages of the VM away for a moment. */

@@ -268,24 +268,10 @@ final class DepthFirst implements Strategy {
     int[] clock = Arrays.copyOf(thread.clock, run.threads().size());
     int raceCount = 0;
     if (kind.hasConflicts()) {
-      SharedObject.History history = object.history(thread.part);
-      for (int i = history.size() - 1; i >= 0; i--) {
-        Node earlier = path.get(history.get(i));
-        if (!earlier.kind.conflictsWith(kind)) {
-          continue;
-        }
-        if (clock[earlier.chosen] < earlier.time) {
-          if (raceCount == races.length) {
-            races = Arrays.copyOf(races, 2 * raceCount);
-          }
-          races[raceCount++] = history.get(i);
-          VectorClock.joinInto(clock, earlier.clock);
-        }
-        if (earlier.kind.comesAfterAll()) {
-          break;
-        }
+      for (SharedObject.History history : object.historiesMetAt(thread.part)) {
+        raceCount = findRaces(history, kind, clock, raceCount);
       }
-      history.add(at);
+      object.history(thread.part).add(at);
     }
     VectorClock.joinInto(clock, object.releasesBefore(kind));
     node.kind = kind;
@@ -299,6 +285,29 @@ final class DepthFirst implements Strategy {
     nextSleep = stillAsleep(run, node, thread);
   }
 
+  /** Adds the steps of a history that race with one of this kind, and orders it behind them. */
+  private int findRaces(
+      SharedObject.History history, PointKind kind, int[] clock, int alreadyFound) {
+    int found = alreadyFound;
+    for (int i = history.size() - 1; i >= 0; i--) {
+      Node earlier = path.get(history.get(i));
+      if (!earlier.kind.conflictsWith(kind)) {
+        continue;
+      }
+      if (clock[earlier.chosen] < earlier.time) {
+        if (found == races.length) {
+          races = Arrays.copyOf(races, 2 * found);
+        }
+        races[found++] = history.get(i);
+        VectorClock.joinInto(clock, earlier.clock);
+      }
+      if (earlier.kind.comesAfterAll()) {
+        break;
+      }
+    }
+    return found;
+  }
+
   /** The threads that sleep after the step: those that did before and do not conflict with it. */
   private static long stillAsleep(ScheduledRun run, Node node, EmulatedThread thread) {
     long asleep = 0;
@@ -309,7 +318,7 @@ final class DepthFirst implements Strategy {
       EmulatedThread other = run.threads().get(index);
       boolean conflicts =
           other.object == thread.object
-              && other.part == thread.part
+              && SharedObject.meet(other.part, thread.part)
               && other.kind.conflictsWith(thread.kind);
       asleep |= conflicts ? 0 : 1L << index;
     }

@@ -1,5 +1,6 @@
 package dev.septum.kernel.schedule;
 
+import com.google.common.collect.ImmutableList;
 import dev.septum.kernel.EntryTable;
 import dev.septum.kernel.PointKind;
 import java.util.HashMap;
@@ -18,6 +19,7 @@ final class ScheduledEntryTable extends SharedObject implements EntryTable {
   private final long stride;
   private long @Nullable [] entries;
   private @Nullable Map<Integer, History> histories;
+  private boolean freed;
 
   ScheduledEntryTable(ScheduledRun run, long base, long stride) {
     super(run);
@@ -27,15 +29,13 @@ final class ScheduledEntryTable extends SharedObject implements EntryTable {
 
   @Override
   public long get(int index) {
-    Objects.checkIndex(index, ENTRIES);
-    run.point(this, index, PointKind.READ);
+    access(index, PointKind.READ);
     return value(index);
   }
 
   @Override
   public void set(int index, long value) {
-    Objects.checkIndex(index, ENTRIES);
-    run.point(this, index, PointKind.WRITE);
+    access(index, PointKind.WRITE);
     array()[index] = value;
   }
 
@@ -71,16 +71,14 @@ final class ScheduledEntryTable extends SharedObject implements EntryTable {
 
   @Override
   public long addAndGetRest(int index, long delta, long mask) {
-    Objects.checkIndex(index, ENTRIES);
-    run.point(this, index, PointKind.ADD);
+    access(index, PointKind.ADD);
     array()[index] += delta;
     return value(index) & mask;
   }
 
   @Override
   public long getRest(int index, long mask) {
-    Objects.checkIndex(index, ENTRIES);
-    run.point(this, index, PointKind.READ_REST);
+    access(index, PointKind.READ_REST);
     return value(index) & mask;
   }
 
@@ -89,9 +87,23 @@ final class ScheduledEntryTable extends SharedObject implements EntryTable {
     return entries == null;
   }
 
-  private long update(int index) {
+  @Override
+  public void freed() {
+    run.point(this, WHOLE, PointKind.WRITE);
+    freed = true;
+  }
+
+  private void access(int index, PointKind kind) {
     Objects.checkIndex(index, ENTRIES);
-    run.point(this, index, PointKind.UPDATE);
+    run.point(this, index, kind);
+    if (freed) {
+      throw new IllegalStateException(
+          "use after free: %s of %s".formatted(kind.word(), name(index)));
+    }
+  }
+
+  private long update(int index) {
+    access(index, PointKind.UPDATE);
     // As on real threads, a write that changes nothing is an individual write all the same.
     array();
     return value(index);
@@ -123,6 +135,14 @@ final class ScheduledEntryTable extends SharedObject implements EntryTable {
   }
 
   @Override
+  Iterable<History> historiesMetAt(int index) {
+    if (index != WHOLE) {
+      return ImmutableList.of(history(index), history(WHOLE));
+    }
+    return histories == null ? ImmutableList.of() : ImmutableList.copyOf(histories.values());
+  }
+
+  @Override
   public ScheduledEntryTable named(String newName) {
     type = newName;
     return this;
@@ -135,6 +155,6 @@ final class ScheduledEntryTable extends SharedObject implements EntryTable {
 
   @Override
   String name(int index) {
-    return super.name(index) + "[" + index + "]";
+    return index == WHOLE ? super.name(index) : super.name(index) + "[" + index + "]";
   }
 }

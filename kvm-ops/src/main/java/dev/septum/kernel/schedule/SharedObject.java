@@ -11,6 +11,9 @@ import org.jspecify.annotations.Nullable;
  */
 abstract class SharedObject {
 
+  /** The part that is all parts of an object. */
+  static final int WHOLE = -1;
+
   final ScheduledRun run;
   private final String maker;
   private final int number;
@@ -49,6 +52,16 @@ abstract class SharedObject {
   /** The steps at one part of the object so far. */
   History history(int index) {
     return history;
+  }
+
+  /** The steps that one at this part of the object may conflict with, part by part. */
+  Iterable<History> historiesMetAt(int index) {
+    return ImmutableList.of(history(index));
+  }
+
+  /** Whether steps at these two parts of one object can conflict. */
+  static boolean meet(int index, int other) {
+    return index == other || index == WHOLE || other == WHOLE;
   }
 
   String name(int index) {

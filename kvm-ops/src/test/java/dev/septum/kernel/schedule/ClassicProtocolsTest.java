@@ -2,6 +2,7 @@ package dev.septum.kernel.schedule;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.septum.kernel.EntryTable;
 import dev.septum.kernel.GuestMode;
 import dev.septum.kernel.KernelThread;
 import dev.septum.kernel.LockClass;
@@ -244,5 +245,40 @@ class ClassicProtocolsTest {
             .exhaustive();
     assertThat(result.failures()).hasSize(1);
     assertThat(result.failures().get(0).finding().report()).contains("wrong lock order");
+  }
+
+  /** A reader of a table that somebody frees, with a grace period or without. */
+  private static Program freeing(boolean waits) {
+    return kernel -> {
+      SharedWord published = kernel.word(1);
+      EntryTable table = kernel.entryTable(0, 0).named("spt");
+      KernelThread reader =
+          kernel.spawn(
+              "reader",
+              () -> {
+                kernel.rcu().readLock();
+                if (published.get() == 1) {
+                  table.get(7);
+                }
+                kernel.rcu().readUnlock();
+              });
+      published.set(0);
+      if (waits) {
+        kernel.rcu().call(table::freed);
+        kernel.rcu().barrier();
+      } else {
+        table.freed();
+      }
+      reader.join();
+    };
+  }
+
+  @Test
+  void aReadAfterAFree_isFound_andAGracePeriodKeepsItOut() {
+    ExplorationResult result = Exploration.of(freeing(false)).exhaustive();
+    assertThat(result.failures()).hasSize(1);
+    assertThat(result.failures().get(0).finding().report())
+        .contains("IllegalStateException: use after free: read of spt ");
+    assertThat(Exploration.of(freeing(true)).exhaustive().isSound()).isTrue();
   }
 }
