@@ -48,10 +48,11 @@ public final class ExploreText {
 
   /** The exhaustive search begins with the last choices: what it has not come to is elsewhere. */
   private static String coverage(ExploreReport report) {
+    boolean isOfAll = report.strategy().equals("exhaustive");
     if (report.complete()) {
-      return "complete: there is no other schedule";
+      return "complete: there is no other schedule" + (isOfAll ? "" : " of this kind");
     }
-    return report.strategy().equals("exhaustive")
+    return isOfAll
         ? "bounded: there are more; --preemptions 1 and --pct 3 look elsewhere"
         : "bounded";
   }

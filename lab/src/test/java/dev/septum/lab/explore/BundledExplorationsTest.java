@@ -60,11 +60,15 @@ class BundledExplorationsTest {
   }
 
   private ExploreReport explore(String name, String backend, long most) throws Exception {
+    return explore(name, backend, Search.Kind.EXHAUSTIVE, 0, most);
+  }
+
+  private ExploreReport explore(String name, String backend, Search.Kind kind, int bound, long most)
+      throws Exception {
     ScenarioFile file = ScenarioReader.read(DIRECTORY.resolve(name));
     TdxDesign design =
         backend.equals(TdxDesign.SOUND.name()) ? TdxDesign.SOUND : TdxDesign.POSTED_V3;
-    Search search =
-        new Search(Search.Kind.EXHAUSTIVE, 0, 0, most, new Search.Bounds(0, 20_000, true), false);
+    Search search = new Search(kind, bound, 0, most, new Search.Bounds(0, 20_000, true), false);
     return new Explorer(file, design, search, Carrier.best(), directory, false)
         .run(2, ExplorationWatcher.NONE);
   }
@@ -92,17 +96,21 @@ class BundledExplorationsTest {
     }
   }
 
-  /** Those that have an end within minutes, and how many schedules that is. */
+  /** All of them, or all with one preemption, and how many schedules that is. */
   @Tag("long")
   @ParameterizedTest
   @CsvSource({
-    "two_faults.yaml, 2178",
-    "two_holes.yaml, 2",
-    "attributes_against_fault.yaml, 8904",
-    "dirty_logging_against_write.yaml, 17"
+    "two_faults.yaml, EXHAUSTIVE, 2178",
+    "two_holes.yaml, EXHAUSTIVE, 2",
+    "attributes_against_fault.yaml, EXHAUSTIVE, 8904",
+    "dirty_logging_against_write.yaml, EXHAUSTIVE, 17",
+    "split_cache.yaml, BOUNDED, 5140",
+    "accept_against_conversion.yaml, BOUNDED, 1575"
   })
-  void allSchedules_comeToAllThatIsAllowed(String name, long schedules) throws Exception {
-    ExploreReport report = explore(name, TdxDesign.SOUND.name(), 200_000);
+  void allSchedules_comeToAllThatIsAllowed(String name, Search.Kind kind, long schedules)
+      throws Exception {
+    int bound = kind == Search.Kind.BOUNDED ? 1 : 0;
+    ExploreReport report = explore(name, TdxDesign.SOUND.name(), kind, bound, 200_000);
     assertThat(report.findings()).isEmpty();
     assertThat(report.complete()).isTrue();
     assertThat(report.schedules()).isEqualTo(schedules);
