@@ -14,6 +14,7 @@ import dev.septum.lab.bootlog.Size2M;
 import dev.septum.lab.report.BootReport;
 import dev.septum.lab.report.FtraceFile;
 import dev.septum.lab.report.TextReport;
+import dev.septum.lab.scenario.ScenarioFile;
 import dev.septum.tdx.TdBackend;
 import dev.septum.tdx.TdxDesign;
 import java.io.IOException;
@@ -237,6 +238,16 @@ final class BootCommand implements Callable<Integer> {
         throw new TypeConversionException(String.valueOf(e.getMessage()));
       }
       return designOf(backend);
+    }
+
+    /** The design of a scenario's TDs: the chosen one, else that of the file's first backend. */
+    static TdxDesign designOf(ScenarioFile file, @Nullable TdxDesign chosen) {
+      return chosen == null ? named(file.defaultBackend()) : chosen;
+    }
+
+    /** The design of the TDs of the backend with that name, which must exist. */
+    static TdxDesign named(String backend) {
+      return designOf(KvmBackends.named(backend));
     }
 
     /** The design of a backend's TDs. */

@@ -4,7 +4,6 @@ import com.google.common.base.Stopwatch;
 import dev.septum.kernel.schedule.Carrier;
 import dev.septum.kernel.schedule.ExplorationResult;
 import dev.septum.kernel.schedule.ExplorationWatcher;
-import dev.septum.kvm.KvmBackends;
 import dev.septum.lab.explore.ExploreReport;
 import dev.septum.lab.explore.ExploreText;
 import dev.septum.lab.explore.Explorer;
@@ -183,10 +182,7 @@ final class ExploreCommand implements Callable<Integer> {
   public Integer call() throws ScenarioException, IOException {
     check();
     ScenarioFile file = Bundled.explored(scenario);
-    TdxDesign chosen =
-        design == null
-            ? BootCommand.DesignConverter.designOf(KvmBackends.named(file.defaultBackend()))
-            : design;
+    TdxDesign chosen = BootCommand.DesignConverter.designOf(file, design);
     Search search = search();
     Explorer explorer =
         new Explorer(

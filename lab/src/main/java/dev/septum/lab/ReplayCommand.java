@@ -1,7 +1,6 @@
 package dev.septum.lab;
 
 import dev.septum.kernel.schedule.Carrier;
-import dev.septum.kvm.KvmBackends;
 import dev.septum.lab.explore.ReplayText;
 import dev.septum.lab.explore.Replayed;
 import dev.septum.lab.report.JsonReport;
@@ -46,11 +45,7 @@ final class ReplayCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws ScenarioException, IOException {
-    Replayed replayed =
-        Replayed.of(
-            file,
-            name -> BootCommand.DesignConverter.designOf(KvmBackends.named(name)),
-            Carrier.best());
+    Replayed replayed = Replayed.of(file, BootCommand.DesignConverter::named, Carrier.best());
     Stdout.print(spec, json ? JsonReport.of(replayed) : ReplayText.of(replayed));
     return replayed.held() ? ExitCode.OK : ExitCode.SOFTWARE;
   }

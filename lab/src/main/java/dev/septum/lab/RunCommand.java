@@ -1,6 +1,5 @@
 package dev.septum.lab;
 
-import dev.septum.kvm.KvmBackends;
 import dev.septum.kvm.TraceSink;
 import dev.septum.lab.report.FtraceFile;
 import dev.septum.lab.run.RunReport;
@@ -110,10 +109,7 @@ final class RunCommand implements Callable<Integer> {
   }
 
   private RunReport run(ScenarioFile scenario) throws ScenarioException, IOException {
-    TdxDesign chosen =
-        design == null
-            ? BootCommand.DesignConverter.designOf(KvmBackends.named(scenario.defaultBackend()))
-            : design;
+    TdxDesign chosen = BootCommand.DesignConverter.designOf(scenario, design);
     if (trace == null) {
       return ScenarioRun.run(scenario, chosen, TraceSink.OFF);
     }

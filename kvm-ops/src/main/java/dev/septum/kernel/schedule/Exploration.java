@@ -205,7 +205,7 @@ public final class Exploration {
   }
 
   private Search search(ExplorationWatcher watching) {
-    return new Search(program, carrier, limits, stopsAtFirst, watching);
+    return new Search(program, carrier, limits, stopsAtFirst, Math.max(1, workers), watching);
   }
 
   private ExplorationResult explore(String name, Supplier<DepthFirst> strategy) {
@@ -216,15 +216,15 @@ public final class Exploration {
     ExplorationWatcher outlook =
         (runs, partsDone, parts) -> goesOn[0] = watcher.mayGoOn(runs, partsDone, parts);
     ExplorationResult whole =
-        search(outlook).run(name, List.of(strategy.get()), Math.min(mostSchedules, WHOLE), 1);
+        search(outlook).run(name, List.of(strategy.get()), Math.min(mostSchedules, WHOLE));
     if (whole.isComplete() || !goesOn[0] || (stopsAtFirst && !whole.isSound())) {
       return whole;
     }
     Search search = search();
-    return search.run(name, search.split(strategy.get(), PARTS), mostSchedules, workers);
+    return search.run(name, search.split(strategy.get(), PARTS), mostSchedules);
   }
 
   private ExplorationResult explore(String name, List<Strategy> strategies) {
-    return search().run(name, strategies, mostSchedules, Math.max(1, workers));
+    return search().run(name, strategies, mostSchedules);
   }
 }

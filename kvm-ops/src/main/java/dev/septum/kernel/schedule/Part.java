@@ -7,7 +7,9 @@ final class Part {
 
   private final Strategy strategy;
   private final Tally tally = new Tally();
-  private boolean complete;
+
+  /** Set last: who sees it sees all that was counted. */
+  private volatile boolean complete;
 
   /** The run that is under way or was the last one, for one who looks on. */
   private volatile @Nullable ScheduledRun run;
@@ -59,16 +61,6 @@ final class Part {
   }
 
   ExplorationResult result(String name) {
-    ExplorationResult counted = tally.result(name, complete);
-    return new ExplorationResult(
-        name,
-        counted.schedules(),
-        counted.pruned(),
-        counted.points(),
-        counted.states() + strategy.states(),
-        counted.deepest(),
-        complete,
-        counted.outcomes(),
-        counted.failures());
+    return tally.result(name, complete);
   }
 }

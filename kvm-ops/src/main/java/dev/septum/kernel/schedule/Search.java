@@ -3,7 +3,9 @@ package dev.septum.kernel.schedule;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
@@ -22,11 +24,18 @@ final class Search {
   private final Carrier carrier;
   private final ScheduledRun.Limits limits;
   private final boolean stopsAtFirst;
+
+  /** Parts that are done at once, at most. */
+  private final int workers;
+
   private final ExplorationWatcher watcher;
 
-  private List<Part> parts = new ArrayList<>();
+  private final List<Part> parts = new ArrayList<>();
   private final Tally beforeParts = new Tally();
-  private final List<Boolean> told = new ArrayList<>();
+
+  /** Parts that the watcher knows to be done. */
+  private final Set<Part> told = new HashSet<>();
+
   private volatile boolean stopped;
   private volatile @Nullable Throwable broken;
 
@@ -35,11 +44,13 @@ final class Search {
       Carrier carrier,
       ScheduledRun.Limits limits,
       boolean stopsAtFirst,
+      int workers,
       ExplorationWatcher watcher) {
     this.program = program;
     this.carrier = carrier;
     this.limits = limits;
     this.stopsAtFirst = stopsAtFirst;
+    this.workers = workers;
     this.watcher = watcher;
   }
 
@@ -61,21 +72,14 @@ final class Search {
   List<Strategy> split(DepthFirst whole, int wanted) {
     Deque<DepthFirst> open = new ArrayDeque<>(List.of(whole));
     List<DepthFirst> leafs = new ArrayList<>();
-    Part[] looking = {new Part(whole)};
-    onWorkers(
-        1,
-        List.of(looking[0]),
-        carriers -> {
-          while (!open.isEmpty() && open.size() + leafs.size() < wanted) {
-            DepthFirst scout = open.remove().scout();
-            looking[0] = new Part(scout);
-            looking[0].step(program, carriers, limits);
-            List<DepthFirst> found = scout.split();
-            (scout.isForked() ? open : leafs).addAll(found);
-            beforeParts.addStates(scout.isForked() ? scout.states() : 0);
-            beforeParts.addPruned(found.isEmpty() ? 1 : 0);
-          }
-        });
+    while (!open.isEmpty() && open.size() + leafs.size() < wanted) {
+      DepthFirst scout = open.remove().scout();
+      runOnce(scout);
+      List<DepthFirst> found = scout.split();
+      (scout.isForked() ? open : leafs).addAll(found);
+      beforeParts.addStates(scout.isForked() ? scout.states() : 0);
+      beforeParts.addPruned(found.isEmpty() ? 1 : 0);
+    }
     List<Strategy> all = new ArrayList<>(leafs);
     all.addAll(open);
     return all;
@@ -85,11 +89,14 @@ final class Search {
    * Does all parts, {@code most} schedules of them at most: each may do as many as any other, and
    * what some do not need is for the others, as long as there is something left.
    */
-  ExplorationResult run(String name, List<Strategy> strategies, long most, int workers) {
+  ExplorationResult run(String name, List<Strategy> strategies, long most) {
     for (Strategy strategy : strategies) {
       ExplorationResult known = watcher.known(parts.size());
-      parts.add(known == null ? new Part(strategy) : Part.known(strategy, known));
-      told.add(known != null);
+      Part part = known == null ? new Part(strategy) : Part.known(strategy, known);
+      parts.add(part);
+      if (known != null) {
+        told.add(part);
+      }
     }
     long left = most - runs();
     while (left > 0 && !stopped && !(stopsAtFirst && parts.stream().anyMatch(Part::hasFailures))) {
@@ -100,13 +107,13 @@ final class Search {
       long share = Math.max(1, left / open.size());
       List<Part> now = left < open.size() ? open.subList(0, (int) left) : open;
       long before = runs();
-      round(now, share, workers);
+      round(now, share);
       left -= runs() - before;
     }
     return result(name);
   }
 
-  private void round(List<Part> open, long share, int workers) {
+  private void round(List<Part> open, long share) {
     AtomicInteger next = new AtomicInteger();
     AtomicInteger firstFailing = new AtomicInteger(Integer.MAX_VALUE);
     onWorkers(
@@ -152,9 +159,10 @@ final class Search {
     return runs;
   }
 
-  private void onWorkers(int workers, List<Part> work, Consumer<CarrierPool> job) {
+  private void onWorkers(int count, List<Part> work, Consumer<CarrierPool> job) {
     List<Thread> drivers = new ArrayList<>();
-    for (int i = 0; i < workers; i++) {
+    for (int i = 0; i < count; i++) {
+      // For all workers that there will be: how many can run at once is settled by the first.
       Thread driver = carrier.factory(workers).newThread(() -> drive(job));
       drivers.add(driver);
       driver.start();
@@ -208,11 +216,11 @@ final class Search {
   private void tell() {
     int done = 0;
     for (int i = 0; i < parts.size(); i++) {
-      if (parts.get(i).isComplete()) {
+      Part part = parts.get(i);
+      if (part.isComplete()) {
         done++;
-        if (!told.get(i)) {
-          told.set(i, true);
-          watcher.done(i, parts.get(i).result("part " + i));
+        if (told.add(part)) {
+          watcher.done(i, part.result("part " + i));
         }
       }
     }

@@ -43,10 +43,12 @@ final class Tally {
     return !failures.isEmpty();
   }
 
+  /** Counts a run of the one strategy that this is a tally of. */
   void add(ScheduledRun run, Strategy strategy) {
     Trace trace = run.trace();
     deepest = Math.max(deepest, trace.steps());
     points += trace.steps();
+    states = strategy.states();
     if (run.isPruned()) {
       pruned++;
       return;

@@ -38,7 +38,7 @@ final class ExploredScenario implements Program {
 
   @Override
   public void run(ScheduledKernel kernel) {
-    QuietLog.during(() -> runQuietly(kernel));
+    QuietLog.quiet(() -> runQuietly(kernel)).run();
   }
 
   private void runQuietly(ScheduledKernel kernel) {

@@ -14,7 +14,6 @@ import dev.septum.lab.scenario.ScenarioFile;
 import dev.septum.lab.scenario.ScenarioReader;
 import java.io.IOException;
 import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 
@@ -93,19 +92,12 @@ record ScheduleFile(
   static ScheduleFile read(Path file) throws ScenarioException {
     ScheduleFile read;
     try {
-      if (Files.isRegularFile(file) && Files.size(file) > MAX_BYTES) {
-        throw new ScenarioException("%s: longer than %d bytes".formatted(file, MAX_BYTES));
-      }
-      read = MAPPER.readValue(Files.readString(file, UTF_8), ScheduleFile.class);
-    } catch (NoSuchFileException e) {
-      throw new ScenarioException("%s: there is no such file".formatted(file));
+      read = MAPPER.readValue(ScenarioReader.textOf(file, MAX_BYTES), ScheduleFile.class);
     } catch (JsonProcessingException e) {
       int line = e.getLocation() == null ? 1 : e.getLocation().getLineNr();
       throw new ScenarioException(
           "%s:%d: this is no schedule that septum explore wrote: %s"
               .formatted(file, line, firstLine(e)));
-    } catch (IOException e) {
-      throw new ScenarioException("%s: cannot be read: %s".formatted(file, e.getMessage()));
     }
     if (read == null || read.septumSchedule != FORMAT) {
       throw new ScenarioException(

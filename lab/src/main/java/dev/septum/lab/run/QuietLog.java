@@ -1,5 +1,6 @@
 package dev.septum.lab.run;
 
+import java.util.function.Supplier;
 import org.slf4j.MDC;
 
 /** Keeps log lines back that say what was made to go wrong. */
@@ -10,11 +11,11 @@ public final class QuietLog {
 
   private QuietLog() {}
 
-  /** Runs work without its thread's log lines. */
-  public static void during(Runnable work) {
+  /** Does work without its thread's log lines. */
+  public static <T> T during(Supplier<T> work) {
     MDC.put(DISTURBED, "true");
     try {
-      work.run();
+      return work.get();
     } finally {
       MDC.remove(DISTURBED);
     }
@@ -22,6 +23,11 @@ public final class QuietLog {
 
   /** The same work, without its log lines. */
   public static Runnable quiet(Runnable work) {
-    return () -> during(work);
+    return () ->
+        during(
+            () -> {
+              work.run();
+              return work;
+            });
   }
 }

@@ -83,11 +83,20 @@ public final class ScenarioReader {
    * @throws ScenarioException if it is no scenario; the message says where and why
    */
   public static ScenarioFile read(Path file) throws ScenarioException {
+    return read(file.toString(), textOf(file, MAX_BYTES));
+  }
+
+  /**
+   * Reads a file that a user named.
+   *
+   * @throws ScenarioException if it is no text of that length; the message says why
+   */
+  public static String textOf(Path file, long maxBytes) throws ScenarioException {
     try {
-      if (Files.isRegularFile(file) && Files.size(file) > MAX_BYTES) {
-        throw new ScenarioException("%s: longer than %d bytes".formatted(file, MAX_BYTES));
+      if (Files.isRegularFile(file) && Files.size(file) > maxBytes) {
+        throw new ScenarioException("%s: longer than %d bytes".formatted(file, maxBytes));
       }
-      return read(file.toString(), Files.readString(file, UTF_8));
+      return Files.readString(file, UTF_8);
     } catch (NoSuchFileException e) {
       throw new ScenarioException("%s: there is no such file".formatted(file));
     } catch (CharacterCodingException e) {

@@ -97,9 +97,7 @@ final class Flow {
 
   /** Runs the flow once more, disturbed as planned. */
   Outcome run(Plan plan) {
-    Outcome[] outcome = new Outcome[1];
-    QuietLog.during(() -> outcome[0] = runQuietly(plan));
-    return outcome[0];
+    return QuietLog.during(() -> runQuietly(plan));
   }
 
   private Outcome runQuietly(Plan plan) {
