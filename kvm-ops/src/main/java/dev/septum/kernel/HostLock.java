@@ -18,12 +18,12 @@ final class HostLock implements SpinLock, Mutex {
   public void lock() {
     checker.beforeAcquire(lockClass);
     lock.lock();
-    checker.acquired(lock, lockClass, LockMode.EXCLUSIVE);
+    checker.acquired(this, lockClass, LockMode.EXCLUSIVE);
   }
 
   @Override
   public void unlock() {
-    checker.released(lock, lockClass, LockMode.EXCLUSIVE);
+    checker.released(this, lockClass, LockMode.EXCLUSIVE);
     lock.unlock();
   }
 

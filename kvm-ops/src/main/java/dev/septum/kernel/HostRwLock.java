@@ -22,12 +22,12 @@ final class HostRwLock implements RwLock {
     } else {
       lock.writeLock().lock();
     }
-    checker.acquired(lock, lockClass, mode);
+    checker.acquired(this, lockClass, mode);
   }
 
   @Override
   public void unlock(LockMode mode) {
-    checker.released(lock, lockClass, mode);
+    checker.released(this, lockClass, mode);
     if (mode == LockMode.SHARED) {
       lock.readLock().unlock();
     } else {
@@ -53,6 +53,6 @@ final class HostRwLock implements RwLock {
 
   @Override
   public boolean isHeld(LockMode mode) {
-    return checker.holds(lock, mode);
+    return checker.holds(this, mode);
   }
 }

@@ -1,5 +1,6 @@
 package dev.septum.kernel;
 
+import com.google.common.collect.ImmutableList;
 import com.google.common.collect.ImmutableSortedSet;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -16,6 +17,22 @@ import org.jspecify.annotations.Nullable;
 public final class LockChecker {
 
   private record Held(Object lock, LockClass lockClass, LockMode mode, @Nullable LockStack stack) {
+    void takeAgain() {
+      if (lock instanceof RwLock rwLock) {
+        rwLock.lock(mode);
+      } else if (lock instanceof SpinLock spinLock) {
+        spinLock.lock();
+      }
+    }
+
+    void giveUp() {
+      if (lock instanceof RwLock rwLock) {
+        rwLock.unlock(mode);
+      } else if (lock instanceof SpinLock spinLock) {
+        spinLock.unlock();
+      }
+    }
+
     @Override
     public String toString() {
       return lockClass.kernelName() + (mode == LockMode.SHARED ? " (read)" : "");
@@ -170,6 +187,62 @@ public final class LockChecker {
       }
     }
     return false;
+  }
+
+  /** What a thread holds at one moment. */
+  public static final class Snapshot {
+    private final ImmutableList<Held> held;
+    private final int rcuDepth;
+
+    private Snapshot(ThreadState state) {
+      this.held = ImmutableList.copyOf(state.held);
+      this.rcuDepth = state.rcuDepth;
+    }
+  }
+
+  /** What the calling thread holds. */
+  public Snapshot snapshot() {
+    return new Snapshot(states.get());
+  }
+
+  /**
+   * Releases what the calling thread has taken since, and takes again what it has released.
+   *
+   * @param rcu the kernel's
+   * @return what had changed, in words; empty if nothing
+   */
+  public String restore(Snapshot before, Rcu rcu) {
+    ThreadState state = states.get();
+    boolean isAsBefore =
+        state.rcuDepth == before.rcuDepth
+            && state.held.size() == before.held.size()
+            && ImmutableList.copyOf(state.held).equals(before.held);
+    if (isAsBefore) {
+      return "";
+    }
+    List<String> changes = new ArrayList<>();
+    for (Held now : ImmutableList.copyOf(state.held)) {
+      if (!before.held.contains(now)) {
+        changes.add("left " + now + " held");
+        now.giveUp();
+      }
+    }
+    if (state.rcuDepth != before.rcuDepth) {
+      changes.add("left RCU read sections unbalanced");
+      while (state.rcuDepth > before.rcuDepth) {
+        rcu.readUnlock();
+      }
+      while (state.rcuDepth < before.rcuDepth) {
+        rcu.readLock();
+      }
+    }
+    for (Held then : before.held.reverse()) {
+      if (!state.held.contains(then)) {
+        changes.add("released " + then + ", which its caller held");
+        then.takeAgain();
+      }
+    }
+    return String.join(", ", changes);
   }
 
   /** The classes of the locks that the calling thread holds. */

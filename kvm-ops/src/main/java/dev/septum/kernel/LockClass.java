@@ -3,8 +3,8 @@ package dev.septum.kernel;
 /**
  * Every lock class of the emulated host, outermost first: a thread takes locks in this order only.
  *
- * <p>The order is that of {@code Documentation/virt/kvm/locking.rst}, with the TDX split cache and
- * the host-wide PAMT lock innermost.
+ * <p>The order is that of {@code Documentation/virt/kvm/locking.rst}, with a backend's own locks,
+ * of which the host-wide PAMT lock is the last, innermost.
  */
 public enum LockClass {
   /** {@code kvm->lock}. */
@@ -19,6 +19,8 @@ public enum LockClass {
   MMU_LOCK(false),
   /** {@code kvm->arch.tdp_mmu_pages_lock}. */
   TDP_MMU_PAGES_LOCK(false),
+  /** A lock that a backend has around its external page table. */
+  EXTERNAL_TABLE_LOCK(false),
   /** {@code kvm_tdx->prealloc_split_cache_lock}. */
   PREALLOC_SPLIT_CACHE_LOCK(false),
   /** {@code pamt_lock}, one for the whole host. */

@@ -9,6 +9,7 @@ import dev.septum.kernel.RwLock;
 import dev.septum.kernel.SharedWord;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -20,7 +21,7 @@ public class Kvm {
 
   private final int id;
   private final Host host;
-  private final KvmX86Ops ops;
+  private final GuardedOps ops;
   private final VmType type;
   private final RwLock mmuLock;
   private final Mutex slotsLock;
@@ -30,10 +31,10 @@ public class Kvm {
   private volatile @Nullable Splat splat;
 
   /** Creates a VM of the given host; {@code id} names it in traces and reports. */
-  protected Kvm(int id, Host host, KvmX86Ops ops, VmType type) {
+  public Kvm(int id, Host host, KvmX86Ops ops, VmType type) {
     this.id = id;
     this.host = host;
-    this.ops = new LockCheckedOps(ops);
+    this.ops = new GuardedOps(ops);
     this.type = type;
     this.mmuLock = host.kernel().rwLock(LockClass.MMU_LOCK);
     this.slotsLock = host.kernel().mutex(LockClass.SLOTS_LOCK);
@@ -61,9 +62,20 @@ public class Kvm {
     return host.pages();
   }
 
-  /** The ops of the backend that this VM uses; a call without its locks is a violation. */
+  /**
+   * The ops of the backend that this VM uses. A call without its locks is a violation; a backend
+   * that breaks the contract bugs the VM.
+   */
   public final KvmX86Ops ops() {
     return ops;
+  }
+
+  /**
+   * Has every later call of an op go through a watcher, which passes it on: for checkers. Called
+   * while nothing else happens to the VM.
+   */
+  public final void watchOps(UnaryOperator<KvmX86Ops> watcher) {
+    ops.watch(watcher);
   }
 
   /** What kind of VM it is. */
@@ -138,6 +150,13 @@ public class Kvm {
       splat = Splat.here(id, expression);
     }
     return condition;
+  }
+
+  /** Marks the VM bugged for what somebody threw; the report is of where that was. */
+  final void bug(String expression, Throwable cause) {
+    if (bugged.compareAndSet(0, 1)) {
+      splat = Splat.of(id, expression, cause);
+    }
   }
 
   /** Whether an invariant of this VM was broken: every later ioctl fails with EIO. */

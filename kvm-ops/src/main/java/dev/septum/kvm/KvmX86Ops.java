@@ -14,6 +14,11 @@ import dev.septum.kernel.PageAllocator;
  */
 public interface KvmX86Ops {
 
+  /** The backend's name in reports. */
+  default String name() {
+    return getClass().getSimpleName();
+  }
+
   /**
    * Puts a page table page into the external page table ({@code link_external_spt}).
    *

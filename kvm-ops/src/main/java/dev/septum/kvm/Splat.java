@@ -1,5 +1,7 @@
 package dev.septum.kvm;
 
+import java.util.Arrays;
+import java.util.List;
 import java.util.stream.Collectors;
 
 /** A broken invariant as the kernel reports it: what was wrong, where, and how one got there. */
@@ -22,13 +24,27 @@ public record Splat(int vmId, String expression, String where, String callTrace)
     return new Splat(vmId, expression, where, trace);
   }
 
+  /** What somebody threw, where it was thrown. */
+  static Splat of(int vmId, String expression, Throwable cause) {
+    List<String> frames =
+        Arrays.stream(cause.getStackTrace())
+            .map(f -> name(f.getClassName(), f.getMethodName(), f.getLineNumber()))
+            .limit(FRAMES)
+            .toList();
+    String where = frames.isEmpty() ? "unknown" : frames.get(0);
+    return new Splat(
+        vmId,
+        expression,
+        where,
+        frames.stream().map(frame -> "  " + frame).collect(Collectors.joining("\n")));
+  }
+
   private static String name(StackWalker.StackFrame frame) {
-    String type = frame.getClassName();
-    return "%s.%s+%d"
-        .formatted(
-            type.substring(type.lastIndexOf('.') + 1),
-            frame.getMethodName(),
-            frame.getLineNumber());
+    return name(frame.getClassName(), frame.getMethodName(), frame.getLineNumber());
+  }
+
+  private static String name(String type, String method, int line) {
+    return "%s.%s+%d".formatted(type.substring(type.lastIndexOf('.') + 1), method, line);
   }
 
   @Override

@@ -18,7 +18,7 @@ public class Vcpu {
   private final SharedWord tlbFlushRequest;
 
   /** Creates vCPU number {@code id} of a VM; the caller adds it to the VM. */
-  protected Vcpu(Kvm kvm, int id) {
+  public Vcpu(Kvm kvm, int id) {
     this.kvm = kvm;
     this.id = id;
     this.guestMode = kvm.kernel().guestMode();
@@ -59,12 +59,12 @@ public class Vcpu {
   }
 
   /** The calling thread now runs this vCPU ({@code vcpu_load}). */
-  protected final void load() {
+  public final void load() {
     RUNNING.set(this);
   }
 
   /** The calling thread runs no vCPU any more ({@code vcpu_put}). */
-  protected final void put() {
+  public final void put() {
     RUNNING.remove();
   }
 

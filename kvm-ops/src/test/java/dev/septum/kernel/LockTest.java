@@ -303,6 +303,7 @@ class LockTest {
             "gmem_folio_lock",
             "mmu_lock",
             "tdp_mmu_pages_lock",
+            "external_table_lock",
             "prealloc_split_cache_lock",
             "pamt_lock");
     assertThat(LockClass.values())

@@ -233,7 +233,7 @@ final class BootCommand implements Callable<Integer> {
     public TdxDesign convert(String value) {
       KvmBackend backend;
       try {
-        backend = KvmBackends.named(value);
+        backend = KvmBackends.onClassPath().named(value);
       } catch (IllegalArgumentException e) {
         throw new TypeConversionException(String.valueOf(e.getMessage()));
       }
@@ -247,7 +247,7 @@ final class BootCommand implements Callable<Integer> {
 
     /** The design of the TDs of the backend with that name, which must exist. */
     static TdxDesign named(String backend) {
-      return designOf(KvmBackends.named(backend));
+      return designOf(KvmBackends.onClassPath().named(backend));
     }
 
     /** The design of a backend's TDs. */

@@ -1,5 +1,6 @@
 package dev.septum.mmu;
 
+import dev.septum.kvm.MirrorSpte;
 import dev.septum.kvm.PageLevel;
 
 /**
@@ -19,7 +20,7 @@ public final class SpteFormat {
   private static final long MMU_PRESENT = 1L << 11;
   private static final long WRITABLE = 1L << 1;
   private static final long LARGE = 1L << 7;
-  private static final long PFN_MASK = ((1L << 52) - 1) & ~0xfffL;
+  private static final long PFN_MASK = MirrorSpte.PFN_MASK;
   private static final long AD_TYPE_MASK = 3L << 52;
   private static final long AD_DISABLED = 1L << 52;
 
@@ -158,7 +159,7 @@ public final class SpteFormat {
 
   /** The host frame of a present entry. */
   public long pfn(long spte) {
-    return (spte & PFN_MASK) >>> 12;
+    return MirrorSpte.pfn(spte);
   }
 
   /** Whether hardware lets the guest write. */

@@ -2,13 +2,11 @@ package dev.septum.tdx;
 
 import dev.septum.kernel.LockMode;
 import dev.septum.kvm.Errno;
-import dev.septum.kvm.GfnRange;
 import dev.septum.kvm.PageLevel;
 import dev.septum.mmu.FaultOutcome;
+import dev.septum.mmu.GuestAccept;
 import dev.septum.mmu.KvmMmu;
-import dev.septum.mmu.Memslot;
 import dev.septum.mmu.RetPf;
-import dev.septum.mmu.SplitCause;
 import org.jspecify.annotations.Nullable;
 
 /** EPT violations of one vCPU ({@code tdx_handle_ept_violation}). No lock held. */
@@ -48,7 +46,9 @@ final class EptViolations {
     }
     if (type == TYPE_ACCEPT) {
       kvm.counters().increment(TdxCounter.ACCEPT_EPT_VIOLATIONS);
-      Errno error = honorAcceptLevel(gpa >>> 12, PageLevel.of((int) (extended >>> 32 & 7) + 1));
+      Errno error =
+          GuestAccept.honorLevel(
+              mmu, gpa >>> 12, PageLevel.of((int) (extended >>> 32 & 7) + 1), acceptLock);
       if (resumesIntoTheSameAccept(error)) {
         return null;
       }
@@ -107,42 +107,5 @@ final class EptViolations {
           new RunExit.Failed(outcome.error(), "page fault at GPA 0x" + Long.toHexString(gpa));
       default -> new RunExit.Failed(Errno.EFAULT, "no memory at GPA 0x" + Long.toHexString(gpa));
     };
-  }
-
-  /**
-   * Makes an ACCEPT possible at the level that the guest asked for ({@code
-   * tdx_honor_guest_accept_level}): the leaf around it is split, and no larger one mapped ever
-   * again. Takes mmu_lock as the design says, and drops it meanwhile.
-   *
-   * <p>Under the read lock a fault of another vCPU may map a leaf after the split found none and
-   * before the flags are set, or while the lock was dropped. The fault that follows this meets that
-   * leaf and splits it: the flags keep it from being joined again, and nothing relies on more.
-   */
-  private Errno honorAcceptLevel(long gfn, PageLevel level) {
-    Memslot slot = mmu.memslots().find(gfn);
-    if (slot == null || level.isAbove(PageLevel.LEVEL_2M)) {
-      return Errno.OK;
-    }
-    // Set only after the split and never cleared, so without a lock a set flag can be believed.
-    if (slot.hasGuestInhibit(gfn, level.above())) {
-      return Errno.OK;
-    }
-    kvm.mmuLock().lock(acceptLock);
-    try {
-      Errno error =
-          mmu.splitCrossBoundaryLeafs(
-              GfnRange.ofPages(level.alignDown(gfn), level.pages()),
-              acceptLock,
-              SplitCause.GUEST_ACCEPT);
-      if (error.isError()) {
-        return error;
-      }
-      // The level that is asked for without a lock comes last.
-      slot.setGuestInhibit(gfn, PageLevel.LEVEL_1G);
-      slot.setGuestInhibit(gfn, level.above());
-      return Errno.OK;
-    } finally {
-      kvm.mmuLock().unlock(acceptLock);
-    }
   }
 }

@@ -50,7 +50,7 @@ public final class KvmTdx extends Kvm {
    * @param mapGpaMaxLen bytes in one piece of a MapGPA, {@link #MAP_GPA_MAX_LEN} in KVM
    */
   public KvmTdx(TdxHost tdxHost, HostMm hostMm, long mapGpaMaxLen) {
-    super(tdxHost.nextVmId(), tdxHost.host(), TdxX86Ops.INSTANCE, VmType.TDX);
+    super(tdxHost.nextVmId(), tdxHost.host(), new TdxX86Ops(tdxHost.design().name()), VmType.TDX);
     this.tdxHost = tdxHost;
     MmuParams params = MmuParams.of(SpteFormat.eptForTd()).withSplitDesign(tdxHost.design().mmu());
     this.mmu = new KvmMmu(this, tdxHost.kvmModule(), params, hostMm);

@@ -4,6 +4,11 @@ package dev.septum.tdx;
 public final class TdxBackend implements TdBackend {
 
   @Override
+  public String description() {
+    return "TDX as the huge page series should have it: a failure changes nothing";
+  }
+
+  @Override
   public TdxDesign design() {
     return TdxDesign.SOUND;
   }

@@ -4,6 +4,11 @@ package dev.septum.tdx;
 public final class TdxV3Backend implements TdBackend {
 
   @Override
+  public String description() {
+    return "TDX as posted: huge pages v3 on Dynamic PAMT v4, defects included";
+  }
+
+  @Override
   public TdxDesign design() {
     return TdxDesign.POSTED_V3;
   }

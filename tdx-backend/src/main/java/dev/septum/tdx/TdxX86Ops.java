@@ -10,9 +10,16 @@ import dev.septum.kvm.Vcpu;
 /** The ops table of the TDX backends ({@code vt_x86_ops}); designs differ behind it. */
 final class TdxX86Ops implements KvmX86Ops {
 
-  static final TdxX86Ops INSTANCE = new TdxX86Ops();
+  private final String name;
 
-  private TdxX86Ops() {}
+  TdxX86Ops(String name) {
+    this.name = name;
+  }
+
+  @Override
+  public String name() {
+    return name;
+  }
 
   @Override
   public Errno linkExternalSpt(Kvm kvm, long gfn, PageLevel level, long externalSpt) {

@@ -66,9 +66,11 @@ final class PostedLeafSplitTest extends TdTestCase {
 
   @Test
   void tdxV3_isFoundByItsName() {
-    assertThat(KvmBackends.named("tdx-v3")).isInstanceOf(TdxV3Backend.class);
-    assertThat(((TdBackend) KvmBackends.named("tdx-v3")).design()).isEqualTo(TdxDesign.POSTED_V3);
-    assertThat(KvmBackends.named("tdx-v3").hardwareSetup(host)).isSameAs(TdxX86Ops.INSTANCE);
+    assertThat(KvmBackends.onClassPath().named("tdx-v3")).isInstanceOf(TdxV3Backend.class);
+    assertThat(((TdBackend) KvmBackends.onClassPath().named("tdx-v3")).design())
+        .isEqualTo(TdxDesign.POSTED_V3);
+    assertThat(KvmBackends.onClassPath().named("tdx-v3").hardwareSetup(host).name())
+        .isEqualTo("tdx-v3");
   }
 
   @Test

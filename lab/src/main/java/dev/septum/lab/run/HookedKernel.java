@@ -31,7 +31,7 @@ public class HookedKernel extends ForwardingKernel {
   private record Hook(int due, int times, Runnable body) {}
 
   /** A loop that does not end by itself. */
-  public static final class EndlessRetry extends RuntimeException {
+  public static final class EndlessRetry extends Error {
     private static final long serialVersionUID = 1L;
 
     private EndlessRetry(long rounds) {

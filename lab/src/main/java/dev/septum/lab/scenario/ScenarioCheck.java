@@ -31,7 +31,8 @@ final class ScenarioCheck {
   ScenarioCheck(ScenarioFile file) {
     Set<String> backends =
         Sets.filter(
-            KvmBackends.all().keySet(), name -> KvmBackends.named(name) instanceof TdBackend);
+            KvmBackends.onClassPath().all().keySet(),
+            name -> KvmBackends.onClassPath().named(name) instanceof TdBackend);
     this.scenario = file.scenario();
     this.refusals = new Refusals(file);
     this.expectations = new ExpectationsCheck(scenario, refusals, backends);

@@ -15,7 +15,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** Ops that are called without the lock that their documentation demands. */
-class LockCheckedOpsTest {
+class OpsLockTest {
 
   /** A call of an op on a VM with one vCPU. */
   private interface Call {
@@ -87,7 +87,7 @@ class LockCheckedOpsTest {
           assertThat(violation).hasMessage("mmu_lock is not held for read");
           assertThat(violation.report())
               .contains("WARNING: lockdep_assert_held(mmu_lock)")
-              .contains("does not hold lock (mmu_lock) for read, at:\n  LockCheckedOps.")
+              .contains("does not hold lock (mmu_lock) for read, at:\n  GuardedOps.")
               .contains("no locks held by ");
           under(LockMode.EXCLUSIVE, kvm, () -> assertThat(violation(call, kvm)).isNotNull());
           under(LockMode.SHARED, kvm, () -> assertThat(violation(call, kvm)).isNull());
@@ -107,7 +107,7 @@ class LockCheckedOpsTest {
               () ->
                   assertThat(violation(call, kvm).report())
                       .contains("1 lock held by ")
-                      .contains(" #0: (mmu_lock (read)), at:\n  LockCheckedOpsTest.under+"));
+                      .contains(" #0: (mmu_lock (read)), at:\n  OpsLockTest.under+"));
           under(LockMode.EXCLUSIVE, kvm, () -> assertThat(violation(call, kvm)).isNull());
         });
   }
