@@ -1,4 +1,4 @@
-package dev.septum.it;
+package dev.septum.lab;
 
 import static com.tngtech.archunit.base.DescribedPredicate.not;
 import static com.tngtech.archunit.core.domain.JavaClass.Predicates.belongToAnyOf;
