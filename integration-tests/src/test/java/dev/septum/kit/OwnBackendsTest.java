@@ -87,10 +87,7 @@ class OwnBackendsTest {
             own("reference"),
             Map.of(
                 Verdict.SKIPPED,
-                rules(
-                    List.of("CAP.3", "CAP.5", "CAP.7"),
-                    CACHE,
-                    List.of("SPLIT.5", "SPLIT.6", "KVM.8")))),
+                rules(List.of("CAP.3", "CAP.5", "CAP.7"), CACHE, List.of("KVM.8")))),
         new Case(
             "none",
             own("none"),
