@@ -55,10 +55,11 @@ public abstract class BackendKit {
 
   private final Queue<KitVm> vms = new ConcurrentLinkedQueue<>();
   private final Queue<OpLog> logs = new ConcurrentLinkedQueue<>();
-  private final WatchedKernel kernel = new WatchedKernel();
+  private final WatchedKernel kernel = new WatchedKernel(Kernel.host());
   private final Queue<String> explorations = new ConcurrentLinkedQueue<>();
   private volatile @Nullable Subject subject;
   private volatile @Nullable KitVm breachedRacer;
+  private volatile @Nullable NotJudged doubt;
 
   /** For the kit's parts. */
   BackendKit() {}
@@ -220,11 +221,20 @@ public abstract class BackendKit {
 
   /** Whether there are more schedules, and none of those so far ended wrong. */
   private boolean goesOn(ExplorationResult result) {
+    NotJudged doubted = doubt;
+    if (doubted != null) {
+      throw doubted;
+    }
     if (!result.isSound()) {
       throw new AssertionError(result.failures().get(0).toString());
     }
     explorations.add(result.toString());
     return !result.isComplete();
+  }
+
+  /** A race of the rule cannot be judged. */
+  final void doubt(NotJudged why) {
+    doubt = why;
   }
 
   /** How far the races of the rule were explored. */

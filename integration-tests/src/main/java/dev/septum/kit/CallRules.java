@@ -31,16 +31,32 @@ public abstract class CallRules extends BackendKit {
   @Rule("CALL.4")
   void everyOp_leavesLocksAsItFoundThem() {
     doEverything();
+    race();
   }
 
   @Rule("CALL.5")
   void noOpUnderMmuLock_sleeps() {
     doEverything();
+    race();
   }
 
   @Rule("CALL.6")
   void everyOp_takesLocksInTheirOrder() {
     doEverything();
+    race();
+  }
+
+  /** The same rules in every schedule of two faults. */
+  private void race() {
+    if (capabilities().contains(Capability.EXTERNAL_PAGE_TABLE)) {
+      explore(
+          host -> {
+            KitVm vm = host.newVm();
+            host.actor(() -> vm.faultOnce(0, FIRST))
+                .actor(() -> vm.faultOnce(1, FIRST + 512))
+                .play();
+          });
+    }
   }
 
   /** Maps, splits, converts back and forth, with pages and without; destroys the VM. */

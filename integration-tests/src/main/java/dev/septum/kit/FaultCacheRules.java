@@ -114,10 +114,20 @@ public abstract class FaultCacheRules extends BackendKit {
   }
 
   @Rule("FAULT.6")
-  void topupTakesNoSpinningLock() {
-    KitVm vm = vm();
+  void topupTakesNoMmuLock() {
+    assertTakesNoMmuLock(vm(), kernel());
+    explore(
+        host -> {
+          KitVm vm = host.newVm();
+          host.actor(() -> assertTakesNoMmuLock(vm, host.kernel()))
+              .actor(() -> topup(vm.vcpus().get(1).vcpu()))
+              .play();
+        });
+  }
+
+  private static void assertTakesNoMmuLock(KitVm vm, WatchedKernel kernel) {
     Vcpu vcpu = vm.vcpus().get(0).vcpu();
-    List<LockClass> locks = kernel().locksOf(() -> assumeOk("a topup", topup(vcpu)));
+    List<LockClass> locks = kernel.locksOf(() -> assumeOk("a topup", topup(vcpu)));
     assertTrue(
         locks.stream().noneMatch(lock -> lock == LockClass.MMU_LOCK),
         () -> "topup_external_fault_cache took mmu_lock: " + locks);

@@ -12,13 +12,13 @@ import java.util.function.UnaryOperator;
 final class RaceHost {
 
   private final BackendKit kit;
-  private final Kernel kernel;
+  private final WatchedKernel kernel;
   private final List<KitVm> vms = new ArrayList<>();
   private final List<Runnable> actors = new ArrayList<>();
 
   RaceHost(BackendKit kit, Kernel kernel) {
     this.kit = kit;
-    this.kernel = kernel;
+    this.kernel = new WatchedKernel(kernel);
   }
 
   /** A VM on this host. */
@@ -30,13 +30,25 @@ final class RaceHost {
     return vm;
   }
 
+  WatchedKernel kernel() {
+    return kernel;
+  }
+
   List<KitVm> vms() {
     return vms;
   }
 
   /** Adds a thread. */
   RaceHost actor(Runnable body) {
-    actors.add(body);
+    actors.add(
+        () -> {
+          try {
+            body.run();
+          } catch (NotJudged e) {
+            kit.doubt(e);
+            throw e;
+          }
+        });
     return this;
   }
 

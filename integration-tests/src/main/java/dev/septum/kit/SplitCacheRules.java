@@ -18,6 +18,8 @@ import dev.septum.kvm.PageLevel;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
+import java.util.function.BiConsumer;
+import java.util.function.Consumer;
 
 /** The pages that a VM has ready for splits outside vCPU threads: the sentences of the patch. */
 public abstract class SplitCacheRules extends BackendKit {
@@ -29,6 +31,16 @@ public abstract class SplitCacheRules extends BackendKit {
         vm.external().splitCacheNeed() > 0,
         "a split needs no pages here: ExternalTable.splitCacheNeed() is 0");
     return vm;
+  }
+
+  /** Holds where a thread is alone, and in every schedule beside another thread's work. */
+  private void aloneAndBeside(Consumer<KitVm> other, BiConsumer<KitVm, WatchedKernel> rule) {
+    rule.accept(cachingVm(), kernel());
+    explore(
+        host -> {
+          KitVm vm = host.newVm();
+          host.actor(() -> rule.accept(vm, host.kernel())).actor(() -> other.accept(vm)).play();
+        });
   }
 
   private static List<LockClass> held(KitVm vm) {
@@ -59,28 +71,34 @@ public abstract class SplitCacheRules extends BackendKit {
 
   @Rule("CACHE.3")
   void topup_readsTheCountUnlocked() {
-    KitVm vm = cachingVm();
-    assumeOk("a topup", vm.topupSplitCache());
-    assertEquals(
-        List.of(),
-        kernel().locksOf(vm::topupSplitCache),
-        "locks that a topup of a full cache took: the count is read without one");
+    aloneAndBeside(
+        vm -> vm.needsSplitCacheTopup(LockMode.SHARED),
+        (vm, kernel) -> {
+          assumeOk("a topup", vm.topupSplitCache());
+          assertEquals(
+              List.of(),
+              kernel.locksOf(vm::topupSplitCache),
+              "locks that a topup of a full cache took: the count is read without one");
+        });
   }
 
   @Rule("CACHE.4")
   void topup_allocatesOutsideEveryLock() {
-    KitVm vm = cachingVm();
-    List<LockClass> heldAtAllocations = new ArrayList<>();
-    vm.pages()
-        .faults()
-        .failWhen(
-            (place, call) -> {
-              heldAtAllocations.addAll(held(vm));
-              return false;
-            });
-    vm.topupSplitCache();
-    vm.pages().faults().clear();
-    assertEquals(List.of(), heldAtAllocations, "locks held while a topup allocated a page");
+    aloneAndBeside(
+        KitVm::topupSplitCache,
+        (vm, kernel) -> {
+          List<LockClass> heldAtAllocations = new ArrayList<>();
+          vm.pages()
+              .faults()
+              .failWhen(
+                  (place, call) -> {
+                    heldAtAllocations.addAll(held(vm));
+                    return false;
+                  });
+          vm.topupSplitCache();
+          vm.pages().faults().clear();
+          assertEquals(List.of(), heldAtAllocations, "locks held while a topup allocated a page");
+        });
   }
 
   @Rule("CACHE.5")
@@ -94,16 +112,13 @@ public abstract class SplitCacheRules extends BackendKit {
 
   @Rule("CACHE.6")
   void needTopup_takesNoLock() {
-    KitVm vm = cachingVm();
-    vm.underMmuLock(
-        LockMode.EXCLUSIVE,
-        () -> {
-          assertEquals(
-              List.of(),
-              kernel().locksOf(() -> needTopup(vm)),
-              "locks that need_topup_external_per_vm_split_cache took");
-          return Errno.OK;
-        });
+    aloneAndBeside(
+        KitVm::topupSplitCache,
+        (vm, kernel) ->
+            assertEquals(
+                List.of(),
+                vm.underMmuLock(LockMode.SHARED, () -> kernel.locksOf(() -> needTopup(vm))),
+                "locks that need_topup_external_per_vm_split_cache took"));
   }
 
   private static boolean needTopup(KitVm vm) {

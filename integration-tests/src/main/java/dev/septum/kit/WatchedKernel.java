@@ -9,24 +9,23 @@ import dev.septum.kernel.LockMode;
 import dev.septum.kernel.Mutex;
 import dev.septum.kernel.RwLock;
 import dev.septum.kernel.SpinLock;
+import java.util.ArrayList;
 import java.util.List;
-import java.util.Queue;
-import java.util.concurrent.ConcurrentLinkedQueue;
 
-/** The host runtime, with a note of every lock that is taken. */
+/** A kernel with a note of every lock that a thread takes. */
 final class WatchedKernel extends ForwardingKernel {
 
-  private final Queue<LockClass> taken = new ConcurrentLinkedQueue<>();
+  private final ThreadLocal<List<LockClass>> taken = ThreadLocal.withInitial(ArrayList::new);
 
-  WatchedKernel() {
-    super(Kernel.host());
+  WatchedKernel(Kernel kernel) {
+    super(kernel);
   }
 
-  /** The locks taken while a body runs, in their order. */
+  /** The locks that the calling thread takes while a body runs, in their order. */
   List<LockClass> locksOf(Runnable body) {
-    taken.clear();
+    taken.get().clear();
     body.run();
-    return List.copyOf(taken);
+    return List.copyOf(taken.get());
   }
 
   @Override
@@ -35,7 +34,7 @@ final class WatchedKernel extends ForwardingKernel {
       @Override
       public void lock(LockMode mode) {
         super.lock(mode);
-        taken.add(lockClass);
+        taken.get().add(lockClass);
       }
     };
   }
@@ -46,7 +45,7 @@ final class WatchedKernel extends ForwardingKernel {
       @Override
       public void lock() {
         super.lock();
-        taken.add(lockClass);
+        taken.get().add(lockClass);
       }
     };
   }
@@ -58,7 +57,7 @@ final class WatchedKernel extends ForwardingKernel {
       @Override
       public void lock() {
         mutex.lock();
-        taken.add(lockClass);
+        taken.get().add(lockClass);
       }
 
       @Override
