@@ -6,13 +6,13 @@ import dev.septum.kernel.Kernel;
 import dev.septum.kernel.KernelThread;
 import dev.septum.kernel.schedule.Program;
 import dev.septum.kernel.schedule.ScheduledKernel;
+import dev.septum.kvm.KvmBackend;
 import dev.septum.kvm.TraceSink;
 import dev.septum.lab.run.QuietLog;
 import dev.septum.lab.run.RunReport;
 import dev.septum.lab.run.ScenarioRun;
 import dev.septum.lab.scenario.ScenarioException;
 import dev.septum.lab.scenario.ScenarioFile;
-import dev.septum.tdx.TdxDesign;
 import java.util.stream.Stream;
 
 /** A scenario as a program: one run of it from the set-up of its host to the last page's return. */
@@ -29,11 +29,11 @@ final class ExploredScenario implements Program {
   }
 
   private final ScenarioFile file;
-  private final TdxDesign design;
+  private final KvmBackend backend;
 
-  ExploredScenario(ScenarioFile file, TdxDesign design) {
+  ExploredScenario(ScenarioFile file, KvmBackend backend) {
     this.file = file;
-    this.design = design;
+    this.backend = backend;
   }
 
   @Override
@@ -45,7 +45,7 @@ final class ExploredScenario implements Program {
     ActorPhases phases = new ActorPhases(kernel);
     RunReport report;
     try {
-      report = ScenarioRun.run(quiet(kernel), file, design, traceOf(kernel), phases);
+      report = ScenarioRun.run(quiet(kernel), file, backend, traceOf(kernel), phases);
     } catch (ScenarioException e) {
       throw new IllegalStateException("a host could be set up once and not again", e);
     }

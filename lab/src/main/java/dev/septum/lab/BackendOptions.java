@@ -1,0 +1,46 @@
+package dev.septum.lab;
+
+import dev.septum.kvm.KvmBackend;
+import dev.septum.lab.backend.KnownBackends;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Option;
+
+/** Which backend a command runs on. */
+final class BackendOptions extends BackendPath {
+
+  @Option(
+      names = "--backend",
+      paramLabel = "NAME",
+      description =
+          "Run on this backend; septum backends lists them (default: what a scenario or a schedule"
+              + " names; none for recordings; else tdx).")
+  private @Nullable String name;
+
+  /** The backends that there are; the one that was asked for is among them. */
+  @Override
+  KnownBackends known() {
+    KnownBackends known = super.known();
+    if (name != null) {
+      named(known, name);
+    }
+    return known;
+  }
+
+  private KvmBackend named(KnownBackends known, String itsName) {
+    try {
+      return known.named(itsName);
+    } catch (IllegalArgumentException e) {
+      throw usage(String.valueOf(e.getMessage()));
+    }
+  }
+
+  /** The name that was given, or null. */
+  @Nullable String name() {
+    return name;
+  }
+
+  /** The backend that was asked for, else the one of that name. */
+  KvmBackend chosenOr(String otherwise) {
+    return named(known(), name == null ? otherwise : name);
+  }
+}
