@@ -1,5 +1,6 @@
 package dev.septum.lab;
 
+import dev.septum.kvm.Capability;
 import dev.septum.kvm.KvmBackend;
 import dev.septum.lab.backend.KnownBackends;
 import org.jspecify.annotations.Nullable;
@@ -24,6 +25,17 @@ final class BackendOptions extends BackendPath {
       named(known, name);
     }
     return known;
+  }
+
+  /** The same, which must have an external page table for the private memory of guests. */
+  KvmBackend withPrivateMemoryOr(String otherwise) {
+    KvmBackend backend = chosenOr(otherwise);
+    if (!backend.capabilities().contains(Capability.EXTERNAL_PAGE_TABLE)) {
+      throw usage(
+          "backend %s has no external page table, which a guest's private memory needs"
+              .formatted(backend.name()));
+    }
+    return backend;
   }
 
   private KvmBackend named(KnownBackends known, String itsName) {

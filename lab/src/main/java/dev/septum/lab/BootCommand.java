@@ -2,7 +2,6 @@ package dev.septum.lab;
 
 import com.google.common.collect.ImmutableList;
 import dev.septum.kernel.Placement;
-import dev.septum.kvm.Capability;
 import dev.septum.kvm.KvmBackend;
 import dev.septum.kvm.TraceSink;
 import dev.septum.lab.boot.GuestLayout;
@@ -154,12 +153,7 @@ final class BootCommand implements Callable<Integer> {
     if (vcpus != null && (vcpus < 1 || vcpus > MAX_VCPUS)) {
       throw usage("--vcpus %d is not in [1, %d]".formatted(vcpus, MAX_VCPUS));
     }
-    KvmBackend backend = backends.chosenOr("tdx");
-    if (!backend.capabilities().contains(Capability.EXTERNAL_PAGE_TABLE)) {
-      throw usage(
-          "backend %s has no external page table, which the guest's private memory needs"
-              .formatted(backend.name()));
-    }
+    KvmBackend backend = backends.withPrivateMemoryOr("tdx");
     ImmutableList<GuestMemoryMap> guests = readLogs();
     List<BootReport> reports = new ArrayList<>();
     for (GuestMemoryMap guest : guests) {

@@ -2,7 +2,6 @@ package dev.septum.lab;
 
 import dev.septum.lab.fuzz.Fuzz;
 import dev.septum.lab.fuzz.FuzzReport;
-import dev.septum.lab.scenario.ScenarioException;
 import java.io.IOException;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
@@ -64,11 +63,10 @@ final class FuzzCommand implements Callable<Integer> {
     return backends.watching(this::fuzz);
   }
 
-  private int fuzz() throws ScenarioException, IOException {
+  private int fuzz() throws IOException {
     require(runs >= 1 && runs <= Integer.MAX_VALUE, "--runs %d is not positive", runs);
     require(steps >= 1 && steps <= MAX_STEPS, "--steps %d is not in [1, 10000]", steps);
-    Fuzz fuzz = new Fuzz(backends.chosenOr("tdx"), steps);
-    fuzz.check();
+    Fuzz fuzz = new Fuzz(backends.withPrivateMemoryOr("tdx"), steps);
     FuzzReport fuzzed = report.whileShowing(watcher -> fuzz.run(seed, runs, watcher));
     report.print(fuzzed, FuzzReport::text);
     return fuzzed.held() ? ExitCode.OK : ExitCode.SOFTWARE;

@@ -10,7 +10,6 @@ import dev.septum.lab.fuzz.FuzzReport.Found;
 import dev.septum.lab.report.FindingKind;
 import dev.septum.lab.run.RunReport;
 import dev.septum.lab.run.ScenarioRun;
-import dev.septum.lab.scenario.BackendCheck;
 import dev.septum.lab.scenario.ScenarioException;
 import dev.septum.lab.scenario.ScenarioFile;
 import dev.septum.lab.scenario.ScenarioReader;
@@ -34,15 +33,6 @@ public final class Fuzz {
   public Fuzz(KvmBackend backend, int steps) {
     this.backend = backend;
     this.steps = steps;
-  }
-
-  /**
-   * Checks that the backend can run them.
-   *
-   * @throws ScenarioException if it cannot; the message says why
-   */
-  public void check() throws ScenarioException {
-    BackendCheck.checkAll(read(scenario(0)), backend);
   }
 
   private RandomScenario scenario(long seed) {
