@@ -10,7 +10,7 @@ import java.util.concurrent.ConcurrentHashMap;
  * Watches work that others wrote: what does not end is told, interrupted, and given up if that does
  * not help. A wait for a lock of the kernel is somebody else's hang first, and is told later.
  */
-public final class HangWatch {
+public final class HangWatch implements AutoCloseable {
 
   /** Who is told. */
   public interface Listener {
@@ -72,6 +72,7 @@ public final class HangWatch {
   private final long graceNs;
   private final Listener listener;
   private final Set<Work> running = ConcurrentHashMap.newKeySet();
+  private final Thread thread = new Thread(this::watch, "hang watch");
 
   private HangWatch(Duration patience, Duration grace, Listener listener) {
     this.patienceNs = patience.toNanos();
@@ -80,17 +81,22 @@ public final class HangWatch {
   }
 
   /**
-   * Begins to watch, to the end of the program.
+   * Begins to watch.
    *
    * @param patience how long work may take
    * @param grace how long it may take to end when it is interrupted
    */
   public static HangWatch start(Duration patience, Duration grace, Listener listener) {
     HangWatch watch = new HangWatch(patience, grace, listener);
-    Thread thread = new Thread(watch::watch, "hang watch");
-    thread.setDaemon(true);
-    thread.start();
+    watch.thread.setDaemon(true);
+    watch.thread.start();
     return watch;
+  }
+
+  /** Nothing is told any more. */
+  @Override
+  public void close() {
+    thread.interrupt();
   }
 
   /** Does work under watch; {@code what} is how the listener knows it. */

@@ -80,13 +80,13 @@ class BackendPath {
       return work.call();
     }
     CompletableFuture<Integer> result = new CompletableFuture<>();
-    watch =
+    try (OpWatch watching =
         new OpWatch(
             Duration.ofSeconds(opTimeout),
             spec.commandLine().getErr(),
-            result::completeExceptionally);
-    Kernel.host().spawn("septum", () -> complete(result, work));
-    try {
+            result::completeExceptionally)) {
+      watch = watching;
+      Kernel.host().spawn("septum", () -> complete(result, work));
       return result.get();
     } catch (ExecutionException e) {
       Throwable cause = e.getCause();

@@ -14,7 +14,7 @@ import org.jspecify.annotations.Nullable;
  * Keeps calls of foreign backends from hanging: one that does is reported and interrupted, and its
  * VM is bugged; one that goes on all the same ends the command.
  */
-public final class OpWatch {
+public final class OpWatch implements AutoCloseable {
 
   private static final Duration GRACE = Duration.ofSeconds(2);
   private static final int FRAMES = 12;
@@ -37,6 +37,12 @@ public final class OpWatch {
     this.err = err;
     this.onLost = onLost;
     this.watch = HangWatch.start(patience, GRACE, new Reporter());
+  }
+
+  /** Nothing is watched any more. */
+  @Override
+  public void close() {
+    watch.close();
   }
 
   /** Makes a call. */
