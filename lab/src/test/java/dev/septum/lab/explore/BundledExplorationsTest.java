@@ -93,6 +93,15 @@ class BundledExplorationsTest {
     }
   }
 
+  @ParameterizedTest
+  @MethodSource("names")
+  void theFirstSchedules_onTheReference_findNothing(String name) throws Exception {
+    ExploreReport report = explore(name, "reference", 40);
+    assertThat(report.findings()).isEmpty();
+    assertThat(report.backend()).isEqualTo("reference");
+    assertThat(texts(report)).isNotEmpty().noneMatch(text -> text.contains("pending"));
+  }
+
   /** All of them, or all with one preemption, and how many schedules that is. */
   @Tag("long")
   @ParameterizedTest

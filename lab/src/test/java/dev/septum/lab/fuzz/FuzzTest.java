@@ -38,6 +38,20 @@ class FuzzTest {
   }
 
   @Test
+  void aBackendWithoutModule_survives_andOnlyAllocationsFail() {
+    RandomScenario scenario = RandomScenario.of(1, 200, TestBackends.REFERENCE);
+    assertThat(scenario.text())
+        .contains("backends: [reference]", "inject: {allocation: ")
+        .doesNotContain("seamcall");
+    assertThat(fuzz(TestBackends.REFERENCE, 1, 120).text())
+        .isEqualTo(
+            """
+            backend reference: 120 scenario(s) of 12 steps, seeds 1 to 120
+            Nothing was found.
+            """);
+  }
+
+  @Test
   void thePostedDesign_doesNot_andTheScenarioIsShortened() {
     FuzzReport report = fuzz(TestBackends.POSTED_V3, 3, 1);
 

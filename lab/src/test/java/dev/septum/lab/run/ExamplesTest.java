@@ -47,6 +47,7 @@ class ExamplesTest {
         .extracting(example -> example.getFileName().toString())
         .containsExactly(
             "accept_split.yaml",
+            "any_backend.yaml",
             "attributes_split.yaml",
             "busy_twice.yaml",
             "cache_drained.yaml",

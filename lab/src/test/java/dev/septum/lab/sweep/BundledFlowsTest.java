@@ -61,6 +61,19 @@ class BundledFlowsTest {
 
   @ParameterizedTest
   @MethodSource("flows")
+  void disturbedAnywhere_theReferenceIsClean_andItsPointsAreAllocations(String name)
+      throws Exception {
+    SweepReport report =
+        new Sweep(TestBackends.REFERENCE, 60, 1, Progress.OFF).run(List.of(read(name)));
+
+    assertThat(report.backend()).isEqualTo("reference");
+    assertThat(report.flows().get(0).findings()).isEmpty();
+    assertThat(report.flows().get(0).singles()).isPositive();
+    assertThat(report.flows().get(0).rows()).extracting(SweepReport.Row::mode).containsOnly("fail");
+  }
+
+  @ParameterizedTest
+  @MethodSource("flows")
   void disturbedAnywhere_thePostedDesignIsNot(String name) throws Exception {
     SweepReport report =
         new Sweep(TestBackends.POSTED_V3, 0, 1, Progress.OFF).run(List.of(read(name)));
