@@ -80,8 +80,7 @@ class OtherBackendsTest {
                     + " exit-range: 1M+2M, exit-kind: shared}",
                 "{private: {0..8M: none}, shared: {0..8M: none}, attributes: {0..8M: private}}"),
             phase(
-                "{vcpu: 0, convert: 1M+4M, to: shared}, {vcpu: 0, read: 8M+4K,"
-                    + " returns: mmio}",
+                "{vcpu: 0, convert: 1M+4M, to: shared}, {vcpu: 0, read: 8M+4K," + " returns: mmio}",
                 "{attributes: {0..1M: private, 1M..5M: shared, 5M..8M: private}}")));
   }
 
