@@ -3,7 +3,6 @@ package dev.septum.lab;
 import com.google.common.collect.ImmutableList;
 import dev.septum.kernel.Placement;
 import dev.septum.kvm.KvmBackend;
-import dev.septum.kvm.KvmBackends;
 import dev.septum.kvm.TraceSink;
 import dev.septum.lab.boot.GuestLayout;
 import dev.septum.lab.bootlog.BootLog;
@@ -14,9 +13,6 @@ import dev.septum.lab.bootlog.Size2M;
 import dev.septum.lab.report.BootReport;
 import dev.septum.lab.report.FtraceFile;
 import dev.septum.lab.report.TextReport;
-import dev.septum.lab.scenario.ScenarioFile;
-import dev.septum.tdx.TdBackend;
-import dev.septum.tdx.TdxDesign;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -27,6 +23,7 @@ import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.ITypeConverter;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
@@ -87,13 +84,7 @@ final class BootCommand implements Callable<Integer> {
       description = "What KVM hands to user space of one MapGPA (default: ${DEFAULT-VALUE}).")
   private MapGpaChunk mapGpaChunk = MapGpaChunk.CHUNK_2M;
 
-  @Option(
-      names = "--backend",
-      paramLabel = "NAME",
-      defaultValue = "tdx",
-      converter = DesignConverter.class,
-      description = "KVM's TDX backend: tdx, or tdx-v3, the series as posted (default: tdx).")
-  private TdxDesign design = TdxDesign.SOUND;
+  @Mixin private final BackendOptions backends = new BackendOptions();
 
   @Option(names = "--no-dpamt", description = "A host without Dynamic PAMT.")
   private boolean noDynamicPamt;
@@ -151,17 +142,23 @@ final class BootCommand implements Callable<Integer> {
   }
 
   @Override
-  public Integer call() throws BootLogException, IOException {
+  public Integer call() throws Exception {
+    return backends.watching(this::bootAll);
+  }
+
+  private int bootAll() throws BootLogException, IOException {
     if (trace != null && logs.size() > 1) {
       throw usage("--trace takes one LOG, not %d".formatted(logs.size()));
     }
     if (vcpus != null && (vcpus < 1 || vcpus > MAX_VCPUS)) {
       throw usage("--vcpus %d is not in [1, %d]".formatted(vcpus, MAX_VCPUS));
     }
+    KvmBackend backend = backends.withPrivateMemoryOr("tdx");
     ImmutableList<GuestMemoryMap> guests = readLogs();
     List<BootReport> reports = new ArrayList<>();
     for (GuestMemoryMap guest : guests) {
-      reports.add(trace == null ? boot(guest, TraceSink.OFF) : bootTraced(guest, trace));
+      reports.add(
+          trace == null ? boot(guest, backend, TraceSink.OFF) : bootTraced(guest, backend, trace));
     }
     Stdout.print(spec, json, reports, TextReport::of);
     return reports.stream().allMatch(r -> r.outcome().held()) ? ExitCode.OK : ExitCode.SOFTWARE;
@@ -197,18 +194,19 @@ final class BootCommand implements Callable<Integer> {
     }
   }
 
-  private BootReport bootTraced(GuestMemoryMap guest, Path file) throws IOException {
+  private BootReport bootTraced(GuestMemoryMap guest, KvmBackend backend, Path file)
+      throws IOException {
     try (FtraceFile sink = FtraceFile.create(file)) {
-      BootReport report = boot(guest, sink);
+      BootReport report = boot(guest, backend, sink);
       sink.commit();
       return report;
     }
   }
 
-  private BootReport boot(GuestMemoryMap guest, TraceSink sink) {
+  private BootReport boot(GuestMemoryMap guest, KvmBackend backend, TraceSink sink) {
     BootOptions options =
         new BootOptions(
-            design,
+            backend,
             vcpus == null ? guest.vcpus().orElse(1) : vcpus,
             mapGpaChunk,
             !noDynamicPamt,
@@ -225,38 +223,6 @@ final class BootCommand implements Callable<Integer> {
 
   private ParameterException usage(String message) {
     return new ParameterException(spec.commandLine(), message);
-  }
-
-  /** Reads {@code --backend}. */
-  static final class DesignConverter implements ITypeConverter<TdxDesign> {
-    @Override
-    public TdxDesign convert(String value) {
-      KvmBackend backend;
-      try {
-        backend = KvmBackends.onClassPath().named(value);
-      } catch (IllegalArgumentException e) {
-        throw new TypeConversionException(String.valueOf(e.getMessage()));
-      }
-      return designOf(backend);
-    }
-
-    /** The design of a scenario's TDs: the chosen one, else that of the file's first backend. */
-    static TdxDesign designOf(ScenarioFile file, @Nullable TdxDesign chosen) {
-      return chosen == null ? named(file.defaultBackend()) : chosen;
-    }
-
-    /** The design of the TDs of the backend with that name, which must exist. */
-    static TdxDesign named(String backend) {
-      return designOf(KvmBackends.onClassPath().named(backend));
-    }
-
-    /** The design of a backend's TDs. */
-    static TdxDesign designOf(KvmBackend backend) {
-      if (backend instanceof TdBackend tdBackend) {
-        return tdBackend.design();
-      }
-      throw new TypeConversionException("backend %s runs no TDs".formatted(backend.name()));
-    }
   }
 
   /** Reads {@code --map-gpa-chunk}. */

@@ -1,14 +1,14 @@
 package dev.septum.lab;
 
 import dev.septum.kernel.Placement;
+import dev.septum.kvm.KvmBackend;
 import dev.septum.kvm.TraceSink;
-import dev.septum.tdx.TdxDesign;
 import java.util.OptionalLong;
 
 /**
  * How a guest is booted.
  *
- * @param design whose decisions KVM takes on the host
+ * @param backend whose decisions KVM takes on the host
  * @param vcpus the TD's vCPUs, 1 or more
  * @param mapGpaChunk what KVM hands to user space of one MapGPA
  * @param dynamicPamt whether 4K PAMT is installed page pair by page pair
@@ -20,7 +20,7 @@ import java.util.OptionalLong;
  * @param trace where trace events go
  */
 public record BootOptions(
-    TdxDesign design,
+    KvmBackend backend,
     int vcpus,
     MapGpaChunk mapGpaChunk,
     boolean dynamicPamt,

@@ -12,6 +12,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
+import java.util.Set;
 
 /** The scenarios that come with Septum. */
 final class Bundled {
@@ -34,24 +35,26 @@ final class Bundled {
   }
 
   /** The scenarios that a list names, in its order. */
-  static List<ScenarioFile> listed(String list) throws ScenarioException, IOException {
+  static List<ScenarioFile> listed(String list, Set<String> backends)
+      throws ScenarioException, IOException {
     List<ScenarioFile> read = new ArrayList<>();
     for (String name : names(list)) {
-      read.add(read(name));
+      read.add(read(name, backends));
     }
     return read;
   }
 
   /** The scenario that is in a file, or that comes with Septum under that name. */
-  static ScenarioFile explored(String nameOrFile) throws ScenarioException, IOException {
+  static ScenarioFile explored(String nameOrFile, Set<String> backends)
+      throws ScenarioException, IOException {
     if (!Files.exists(Path.of(nameOrFile))) {
       for (String name : names(EXPLORED)) {
         if (shortName(name).equals(nameOrFile)) {
-          return read(name);
+          return read(name, backends);
         }
       }
     }
-    return ScenarioReader.read(Path.of(nameOrFile));
+    return ScenarioReader.read(Path.of(nameOrFile), backends);
   }
 
   private static List<String> names(String list) throws IOException {
@@ -62,9 +65,11 @@ final class Bundled {
     return name.substring(name.lastIndexOf('/') + 1).replace(".yaml", "");
   }
 
-  private static ScenarioFile read(String name) throws ScenarioException, IOException {
+  private static ScenarioFile read(String name, Set<String> backends)
+      throws ScenarioException, IOException {
     return ScenarioReader.read(
         "lab/scenarios/" + name,
-        Resources.toString(Resources.getResource(DIRECTORY + name), StandardCharsets.UTF_8));
+        Resources.toString(Resources.getResource(DIRECTORY + name), StandardCharsets.UTF_8),
+        backends);
   }
 }

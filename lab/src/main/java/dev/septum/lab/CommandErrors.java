@@ -1,5 +1,6 @@
 package dev.septum.lab;
 
+import dev.septum.lab.backend.BackendException;
 import dev.septum.lab.bootlog.BootLogException;
 import dev.septum.lab.scenario.ScenarioException;
 import java.io.IOException;
@@ -35,6 +36,10 @@ final class CommandErrors implements IParameterExceptionHandler, IExecutionExcep
         || e instanceof IOException) {
       err.println("septum: " + oneLine(e.getMessage()));
       return ExitCode.USAGE;
+    }
+    if (e instanceof BackendException) {
+      err.println("septum: " + oneLine(e.getMessage()));
+      return ExitCode.SOFTWARE;
     }
     // What the emulator throws is a broken invariant of its own: something was found.
     err.println("septum: the emulator stopped: " + oneLine(e.toString()));

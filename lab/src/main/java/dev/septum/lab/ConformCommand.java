@@ -1,6 +1,7 @@
 package dev.septum.lab;
 
 import com.google.common.collect.ImmutableList;
+import dev.septum.kvm.KvmBackend;
 import dev.septum.lab.conform.ConformReport;
 import dev.septum.lab.conform.ConformResult;
 import dev.septum.lab.conform.Conformance;
@@ -20,6 +21,7 @@ import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.ITypeConverter;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
@@ -61,6 +63,8 @@ final class ConformCommand implements Callable<Integer> {
       description = "A recording, a .zip file of one, or a folder with recordings in it.")
   private List<Path> folders = new ArrayList<>();
 
+  @Mixin private final BackendOptions backends = new BackendOptions();
+
   @Option(names = "--json", description = "Report as JSON.")
   private boolean json;
 
@@ -99,10 +103,15 @@ final class ConformCommand implements Callable<Integer> {
   }
 
   @Override
-  public Integer call() throws IOException {
+  public Integer call() throws Exception {
+    return backends.watching(this::conform);
+  }
+
+  private int conform() throws IOException {
     if (races < 0 || races > MAX_RACES) {
       throw usage("--races %d is not in [0, %d]".formatted(races, MAX_RACES));
     }
+    KvmBackend backend = backends.chosenOr("none");
     ImmutableList<Recordings.Found> recordings = find();
     if (write != null) {
       requireFolder(write, recordings);
@@ -110,7 +119,7 @@ final class ConformCommand implements Callable<Integer> {
     for (Recordings.Found recording : recordings) {
       recording.read();
     }
-    ConformReport report = compare(recordings);
+    ConformReport report = compare(recordings, backend);
     Stdout.print(spec, json ? report.json() : report.text());
     return report.isEqual() ? ExitCode.OK : ExitCode.SOFTWARE;
   }
@@ -137,13 +146,15 @@ final class ConformCommand implements Callable<Integer> {
   }
 
   /** Reads each recording again, since together they may not fit into memory. */
-  private ConformReport compare(List<Recordings.Found> recordings) throws IOException {
-    return ProgressLine.whileShowing(spec, progress, watcher -> compare(recordings, watcher));
+  private ConformReport compare(List<Recordings.Found> recordings, KvmBackend backend)
+      throws IOException {
+    return ProgressLine.whileShowing(
+        spec, progress, watcher -> compare(recordings, backend, watcher));
   }
 
-  private ConformReport compare(List<Recordings.Found> recordings, Progress watcher)
-      throws IOException {
-    Conformance conformance = new Conformance(replayer.judging(boundary), races, write);
+  private ConformReport compare(
+      List<Recordings.Found> recordings, KvmBackend backend, Progress watcher) throws IOException {
+    Conformance conformance = new Conformance(replayer.judging(boundary).on(backend), races, write);
     List<ConformResult> results = new ArrayList<>();
     for (Recordings.Found recording : recordings) {
       results.add(conformance.check(recording.read(), watcher));

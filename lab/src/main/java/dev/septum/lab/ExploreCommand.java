@@ -4,6 +4,7 @@ import com.google.common.base.Stopwatch;
 import dev.septum.kernel.schedule.Carrier;
 import dev.septum.kernel.schedule.ExplorationResult;
 import dev.septum.kernel.schedule.ExplorationWatcher;
+import dev.septum.kvm.KvmBackend;
 import dev.septum.lab.explore.ExploreReport;
 import dev.septum.lab.explore.ExploreText;
 import dev.septum.lab.explore.Explorer;
@@ -11,7 +12,6 @@ import dev.septum.lab.explore.SavedParts;
 import dev.septum.lab.explore.Search;
 import dev.septum.lab.scenario.ScenarioException;
 import dev.septum.lab.scenario.ScenarioFile;
-import dev.septum.tdx.TdxDesign;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
@@ -60,12 +60,7 @@ final class ExploreCommand implements Callable<Integer> {
   @SuppressWarnings("NullAway.Init")
   private String scenario;
 
-  @Option(
-      names = "--backend",
-      paramLabel = "NAME",
-      converter = BootCommand.DesignConverter.class,
-      description = "Run on this backend instead of the first one that the file names.")
-  private @Nullable TdxDesign design;
+  @Mixin private final BackendOptions backends = new BackendOptions();
 
   /** Ways to choose schedules: one of them. */
   private static final class Strategy {
@@ -179,10 +174,14 @@ final class ExploreCommand implements Callable<Integer> {
   @Mixin private final ReportOptions report = new ReportOptions();
 
   @Override
-  public Integer call() throws ScenarioException, IOException {
+  public Integer call() throws Exception {
+    return backends.watching(this::explore);
+  }
+
+  private int explore() throws ScenarioException, IOException {
     check();
-    ScenarioFile file = Bundled.explored(scenario);
-    TdxDesign chosen = BootCommand.DesignConverter.designOf(file, design);
+    ScenarioFile file = Bundled.explored(scenario, backends.known().names());
+    KvmBackend chosen = backends.chosenOr(file.defaultBackend());
     Search search = search();
     Explorer explorer =
         new Explorer(

@@ -2,7 +2,6 @@ package dev.septum.lab;
 
 import dev.septum.lab.fuzz.Fuzz;
 import dev.septum.lab.fuzz.FuzzReport;
-import dev.septum.tdx.TdxDesign;
 import java.io.IOException;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
@@ -32,13 +31,7 @@ final class FuzzCommand implements Callable<Integer> {
   @SuppressWarnings("NullAway.Init")
   private CommandSpec spec;
 
-  @Option(
-      names = "--backend",
-      paramLabel = "NAME",
-      defaultValue = "tdx",
-      converter = BootCommand.DesignConverter.class,
-      description = "KVM's TDX backend: tdx, or tdx-v3, the series as posted (default: tdx).")
-  private TdxDesign design = TdxDesign.SOUND;
+  @Mixin private final BackendOptions backends = new BackendOptions();
 
   @Option(
       names = "--runs",
@@ -66,11 +59,15 @@ final class FuzzCommand implements Callable<Integer> {
   @Mixin private final ReportOptions report = new ReportOptions();
 
   @Override
-  public Integer call() throws IOException {
+  public Integer call() throws Exception {
+    return backends.watching(this::fuzz);
+  }
+
+  private int fuzz() throws IOException {
     require(runs >= 1 && runs <= Integer.MAX_VALUE, "--runs %d is not positive", runs);
     require(steps >= 1 && steps <= MAX_STEPS, "--steps %d is not in [1, 10000]", steps);
-    FuzzReport fuzzed =
-        report.whileShowing(watcher -> new Fuzz(design, steps, watcher).run(seed, runs));
+    Fuzz fuzz = new Fuzz(backends.withPrivateMemoryOr("tdx"), steps);
+    FuzzReport fuzzed = report.whileShowing(watcher -> fuzz.run(seed, runs, watcher));
     report.print(fuzzed, FuzzReport::text);
     return fuzzed.held() ? ExitCode.OK : ExitCode.SOFTWARE;
   }

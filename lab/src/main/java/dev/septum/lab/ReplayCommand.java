@@ -1,6 +1,7 @@
 package dev.septum.lab;
 
 import dev.septum.kernel.schedule.Carrier;
+import dev.septum.kvm.KvmBackend;
 import dev.septum.lab.explore.ReplayText;
 import dev.septum.lab.explore.Replayed;
 import dev.septum.lab.report.JsonReport;
@@ -10,6 +11,7 @@ import java.nio.file.Path;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
@@ -40,13 +42,24 @@ final class ReplayCommand implements Callable<Integer> {
   @SuppressWarnings("NullAway.Init")
   private Path file;
 
+  @Mixin private final BackendOptions backends = new BackendOptions();
+
   @Option(names = "--json", description = "Report as JSON.")
   private boolean json;
 
   @Override
-  public Integer call() throws ScenarioException, IOException {
-    Replayed replayed = Replayed.of(file, BootCommand.DesignConverter::named, Carrier.best());
+  public Integer call() throws Exception {
+    return backends.watching(this::replay);
+  }
+
+  private int replay() throws ScenarioException, IOException {
+    Replayed replayed = Replayed.of(file, backends.known().names(), this::backend, Carrier.best());
     Stdout.print(spec, json ? JsonReport.of(replayed) : ReplayText.of(replayed));
     return replayed.held() ? ExitCode.OK : ExitCode.SOFTWARE;
+  }
+
+  /** The backend that is chosen instead of the one that the file names. */
+  private KvmBackend backend(String named) {
+    return backends.name() == null ? backends.known().named(named) : backends.chosenOr(named);
   }
 }

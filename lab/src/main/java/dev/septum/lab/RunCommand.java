@@ -1,17 +1,18 @@
 package dev.septum.lab;
 
+import dev.septum.kvm.KvmBackend;
 import dev.septum.kvm.TraceSink;
 import dev.septum.lab.report.FtraceFile;
 import dev.septum.lab.run.RunReport;
 import dev.septum.lab.run.RunText;
 import dev.septum.lab.run.ScenarioRun;
+import dev.septum.lab.scenario.BackendCheck;
 import dev.septum.lab.scenario.Counters;
 import dev.septum.lab.scenario.ScenarioException;
 import dev.septum.lab.scenario.ScenarioFile;
 import dev.septum.lab.scenario.ScenarioReader;
 import dev.septum.lab.scenario.ScenarioReference;
 import dev.septum.lab.scenario.ScenarioSchema;
-import dev.septum.tdx.TdxDesign;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -20,6 +21,7 @@ import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
@@ -49,12 +51,7 @@ final class RunCommand implements Callable<Integer> {
   @Parameters(paramLabel = "FILE", arity = "0..*", description = "Scenario files.")
   private List<Path> files = new ArrayList<>();
 
-  @Option(
-      names = "--backend",
-      paramLabel = "NAME",
-      converter = BootCommand.DesignConverter.class,
-      description = "Run on this backend instead of the first one that the file names.")
-  private @Nullable TdxDesign design;
+  @Mixin private final BackendOptions backends = new BackendOptions();
 
   @Option(names = "--check", description = "Only read the files.")
   private boolean check;
@@ -82,7 +79,11 @@ final class RunCommand implements Callable<Integer> {
   private boolean counters;
 
   @Override
-  public Integer call() throws ScenarioException, IOException {
+  public Integer call() throws Exception {
+    return backends.watching(this::runAll);
+  }
+
+  private int runAll() throws ScenarioException, IOException {
     if (schema || reference || counters) {
       Stdout.print(
           spec,
@@ -96,9 +97,12 @@ final class RunCommand implements Callable<Integer> {
       throw new ParameterException(
           spec.commandLine(), "--trace takes one FILE, not " + files.size());
     }
-    List<ScenarioFile> scenarios = ScenarioReader.readAll(files);
+    List<ScenarioFile> scenarios = ScenarioReader.readAll(files, backends.known().names());
     if (check) {
       return ExitCode.OK;
+    }
+    for (ScenarioFile scenario : scenarios) {
+      BackendCheck.checkAll(scenario, backends.chosenOr(scenario.defaultBackend()));
     }
     List<RunReport> reports = new ArrayList<>();
     for (ScenarioFile scenario : scenarios) {
@@ -109,7 +113,7 @@ final class RunCommand implements Callable<Integer> {
   }
 
   private RunReport run(ScenarioFile scenario) throws ScenarioException, IOException {
-    TdxDesign chosen = BootCommand.DesignConverter.designOf(scenario, design);
+    KvmBackend chosen = backends.chosenOr(scenario.defaultBackend());
     if (trace == null) {
       return ScenarioRun.run(scenario, chosen, TraceSink.OFF);
     }

@@ -1,6 +1,6 @@
 package dev.septum.lab;
 
-import dev.septum.lab.boot.TdBoot;
+import dev.septum.lab.boot.EmulatedBoot;
 import dev.septum.lab.conform.Replay;
 import dev.septum.lab.conform.Replayer;
 import java.io.PrintWriter;
@@ -32,7 +32,7 @@ public final class Septum implements Runnable {
 
   /** Runs the command and exits with its code. */
   public static void main(String[] args) {
-    CommandLine command = commandLine(new TdBoot(), new Replay());
+    CommandLine command = commandLine(new EmulatedBoot(), new Replay());
     command.setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8));
     command.setErr(new PrintWriter(System.err, true, StandardCharsets.UTF_8));
     System.exit(run(command, args));
@@ -57,6 +57,7 @@ public final class Septum implements Runnable {
         .addSubcommand(new SweepCommand())
         .addSubcommand(new FuzzCommand())
         .addSubcommand(new DefectsCommand())
+        .addSubcommand(new BackendsCommand())
         .setCaseInsensitiveEnumValuesAllowed(true)
         .setParameterExceptionHandler(errors)
         .setExecutionExceptionHandler(errors);

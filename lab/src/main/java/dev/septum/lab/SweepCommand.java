@@ -1,12 +1,13 @@
 package dev.septum.lab;
 
+import dev.septum.kvm.KvmBackend;
+import dev.septum.lab.scenario.BackendCheck;
 import dev.septum.lab.scenario.ScenarioException;
 import dev.septum.lab.scenario.ScenarioFile;
 import dev.septum.lab.scenario.ScenarioReader;
 import dev.septum.lab.sweep.Sweep;
 import dev.septum.lab.sweep.SweepReport;
 import dev.septum.lab.sweep.SweepText;
-import dev.septum.tdx.TdxDesign;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -42,6 +43,9 @@ final class SweepCommand implements Callable<Integer> {
   /** The list of the scenarios that are swept if no file is named. */
   private static final String BUNDLED = "sweep.list";
 
+  /** What is swept if nobody says otherwise. */
+  private static final String DEFAULT = "tdx";
+
   @Spec
   @SuppressWarnings("NullAway.Init")
   private CommandSpec spec;
@@ -52,13 +56,7 @@ final class SweepCommand implements Callable<Integer> {
       description = "Scenario files (default: those that come with Septum).")
   private List<Path> files = new ArrayList<>();
 
-  @Option(
-      names = "--backend",
-      paramLabel = "NAME",
-      defaultValue = "tdx",
-      converter = BootCommand.DesignConverter.class,
-      description = "KVM's TDX backend: tdx, or tdx-v3, the series as posted (default: tdx).")
-  private TdxDesign design = TdxDesign.SOUND;
+  @Mixin private final BackendOptions backends = new BackendOptions();
 
   @Option(
       names = "--pairs",
@@ -83,35 +81,44 @@ final class SweepCommand implements Callable<Integer> {
   @Mixin private final ReportOptions report = new ReportOptions();
 
   @Override
-  public Integer call() throws ScenarioException, IOException {
+  public Integer call() throws Exception {
+    return backends.watching(this::sweep);
+  }
+
+  private int sweep() throws ScenarioException, IOException {
     if (pairs != null && pairs < 0) {
       throw usage("--pairs %d is negative".formatted(pairs));
     }
     List<ScenarioFile> scenarios =
-        files.isEmpty() ? Bundled.listed(BUNDLED) : ScenarioReader.readAll(files);
+        files.isEmpty()
+            ? Bundled.listed(BUNDLED, backends.known().names())
+            : ScenarioReader.readAll(files, backends.known().names());
+    KvmBackend backend = backends.chosenOr(DEFAULT);
     for (ScenarioFile scenario : scenarios) {
       Sweep.phasesOf(scenario);
+      BackendCheck.checkSteps(scenario, backend);
     }
     if (plan != null) {
-      return replay(scenarios, plan);
+      return replay(scenarios, backend, plan);
     }
-    SweepReport swept = report.whileShowing(watcher -> sweep(scenarios, watcher));
+    SweepReport swept = report.whileShowing(watcher -> sweep(scenarios, backend, watcher));
     report.print(swept, SweepText::of);
     return swept.held() ? ExitCode.OK : ExitCode.SOFTWARE;
   }
 
-  private SweepReport sweep(List<ScenarioFile> scenarios, Progress shown) throws ScenarioException {
-    return new Sweep(design, pairs == null ? Long.MAX_VALUE : pairs, seed, shown).run(scenarios);
+  private SweepReport sweep(List<ScenarioFile> scenarios, KvmBackend backend, Progress shown)
+      throws ScenarioException {
+    return new Sweep(backend, pairs == null ? Long.MAX_VALUE : pairs, seed, shown).run(scenarios);
   }
 
-  private int replay(List<ScenarioFile> scenarios, String text)
+  private int replay(List<ScenarioFile> scenarios, KvmBackend backend, String text)
       throws ScenarioException, IOException {
     if (scenarios.size() != 1 || Sweep.phasesOf(scenarios.get(0)).size() != 1) {
       throw usage("--plan needs one FILE with one flow");
     }
     try {
       Sweep.Replay replay =
-          Sweep.replay(scenarios.get(0), design, Sweep.phasesOf(scenarios.get(0)).get(0), text);
+          Sweep.replay(scenarios.get(0), backend, Sweep.phasesOf(scenarios.get(0)).get(0), text);
       report.print(replay, SweepText::of);
       return replay.findings().isEmpty() ? ExitCode.OK : ExitCode.SOFTWARE;
     } catch (IllegalArgumentException e) {

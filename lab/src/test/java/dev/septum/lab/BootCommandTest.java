@@ -11,7 +11,6 @@ import dev.septum.lab.bootlog.GuestMemoryMap;
 import dev.septum.lab.report.BootReport;
 import dev.septum.lab.report.BootReport.OutcomeSection;
 import dev.septum.lab.report.SampleReports;
-import dev.septum.tdx.TdxDesign;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.nio.file.Files;
@@ -66,7 +65,7 @@ class BootCommandTest {
     assertThat(options.touchFirst()).isFalse();
     assertThat(options.placement()).isEqualTo(Placement.SEQUENTIAL);
     assertThat(options.seed()).isEqualTo(1);
-    assertThat(options.design()).isEqualTo(TdxDesign.SOUND);
+    assertThat(options.backend().name()).isEqualTo("tdx");
     assertThat(options.hostMemoryBytes()).isEmpty();
     assertThat(options.trace().isOn()).isFalse();
     assertThat(err.toString()).isEmpty();
@@ -97,7 +96,7 @@ class BootCommandTest {
     assertThat(options.touchFirst()).isTrue();
     assertThat(options.placement()).isEqualTo(Placement.SEEDED);
     assertThat(options.seed()).isEqualTo(42);
-    assertThat(options.design()).isEqualTo(TdxDesign.POSTED_V3);
+    assertThat(options.backend().name()).isEqualTo("tdx-v3");
     assertThat(options.hostMemoryBytes()).isEqualTo(OptionalLong.of(9766L << 21));
     assertThat(boot.maps.get(0).ram()).noneMatch(r -> r.assumed());
   }
@@ -192,7 +191,7 @@ class BootCommandTest {
   @Test
   void backendThatDoesNotExist_isRefusedWithTheNamesThatDo() {
     assertThat(run("boot", "--backend", "sev", G1)).isEqualTo(2);
-    assertOneError("no backend \"sev\"; there is tdx, tdx-v3");
+    assertOneError("no backend \"sev\"; there is none, reference, tdx, tdx-v3");
     assertThat(boot.options).isEmpty();
   }
 

@@ -201,7 +201,7 @@ class ExploreCommandTest {
         "--preemptions -1 | --preemptions -1 is negative",
         "--pct 0 | --pct 0 is not positive",
         "--time 0 | --time 0 is not positive",
-        "--backend tdy | no backend \"tdy\"; there is tdx, tdx-v3",
+        "--backend tdy | no backend \"tdy\"; there is none, reference, tdx, tdx-v3",
         "--carrier none | expected one of [PLATFORM, VIRTUAL]"
       })
   void wrongUsage_isOneLine_andExitCode2(String options, String message) throws Exception {

@@ -236,7 +236,7 @@ class RunCommandTest {
       value = {
         "run | a FILE is missing",
         "run none.yaml | none.yaml: there is no such file",
-        "run --backend sev x.yaml | Invalid value for option '--backend'",
+        "run --backend sev x.yaml | no backend \"sev\"",
         "run --trace t a.yaml b.yaml | --trace takes one FILE, not 2",
       })
   void wrongUsage_isOneErrorAndNothingIsRun(String args, String message) {

@@ -96,7 +96,7 @@ class SweepCommandTest {
       value = {
         "--pairs -1 | --pairs -1 is negative",
         "--plan nonsense | --plan: \"nonsense\" is no PLACE#NUMBER=MODE, such as pamt_cache#3=fail",
-        "--backend tdy | no backend \"tdy\"; there is tdx, tdx-v3"
+        "--backend tdy | no backend \"tdy\"; there is none, reference, tdx, tdx-v3"
       })
   void wrongUsage_isOneLine_andExitCode2(String options, String message) throws Exception {
     String[] words = ("sweep " + options + " " + flow()).split(" ", -1);

@@ -4,6 +4,7 @@ import com.google.common.collect.ImmutableList;
 import dev.septum.kvm.PageLevel;
 import dev.septum.lab.BootOptions;
 import dev.septum.lab.MapGpaChunk;
+import dev.septum.lab.backend.Machine;
 import dev.septum.lab.bootlog.GuestMemoryMap;
 import dev.septum.lab.bootlog.RamRange;
 import dev.septum.lab.bootlog.Size2M;
@@ -48,7 +49,8 @@ public final class GuestLayout {
         "memslots are the RAM rounded out to 2 MiB, gaps below 1 GiB included; private memory is"
             + " backed by 2M folios",
         options.touchFirst()
-            ? "the guest touches each page, takes the #VE and accepts it, all of it at boot"
+            ? "the guest touches each page%s and accepts it, all of it at boot"
+                .formatted(Machine.designOf(options.backend()) == null ? "" : ", takes the #VE")
             : "the guest accepts all its RAM at boot, before it touches it",
         "vCPU 0 does it, as in Linux; the others are started and halt");
   }

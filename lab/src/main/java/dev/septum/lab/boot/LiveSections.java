@@ -6,6 +6,7 @@ import dev.septum.dpamt.Dpamt;
 import dev.septum.dpamt.PamtCounter;
 import dev.septum.kernel.PageAllocator;
 import dev.septum.kernel.PageOwner;
+import dev.septum.kvm.Kvm;
 import dev.septum.kvm.Stats;
 import dev.septum.lab.report.BootReport.AcceptSection;
 import dev.septum.lab.report.BootReport.CacheSection;
@@ -18,6 +19,7 @@ import dev.septum.lab.report.BootReport.SplitSection;
 import dev.septum.lab.report.BootReport.StatsSection;
 import dev.septum.mmu.KvmMmu;
 import dev.septum.mmu.MmuCounter;
+import dev.septum.mmu.vmm.BackendVm;
 import dev.septum.tdx.KvmTdx;
 import dev.septum.tdx.TdxCounter;
 import dev.septum.tdx.TdxHost;
@@ -71,6 +73,26 @@ record LiveSections(
         stats(kvm));
   }
 
+  /** Of a VM without a TDX module that has run; the conversions are its VMM's. */
+  static LiveSections of(BackendVm vm, ImmutableMap<String, Long> accepts, ConversionSection done) {
+    KvmMmu mmu = vm.mmu();
+    PageAllocator pages = vm.kvm().pages();
+    return new LiveSections(
+        new AcceptSection(accepts),
+        new FaultSection(
+            ImmutableMap.of("taken again", mmu.counters().get(MmuCounter.FAULT_RETRIES))),
+        ImmutableMap.of(),
+        new SplitSection(ImmutableMap.copyOf(mmu.splits().toMap())),
+        done,
+        new CacheSection(0, 0, 0, vm.externalTable().splitCachePages()),
+        new PamtSection(0, 0, 0, 0, 0),
+        lockDrops(mmu),
+        new RetrySection(0, 0),
+        pages.census().getOrDefault(PageOwner.SEPT_PAGE, 0L),
+        pages(pages),
+        stats(vm.kvm()));
+  }
+
   private static ImmutableMap<String, Long> faults(KvmTdx kvm) {
     Stats<TdxCounter> tdx = kvm.counters();
     long accept = tdx.get(TdxCounter.ACCEPT_EPT_VIOLATIONS);
@@ -111,7 +133,7 @@ record LiveSections(
             "because it was contended", counters.get(MmuCounter.LOCK_DROPS_RESCHED)));
   }
 
-  private static StatsSection stats(KvmTdx kvm) {
+  private static StatsSection stats(Kvm kvm) {
     return new StatsSection(
         ImmutableMap.copyOf(kvm.stats().toMap()),
         kvm.vcpus().stream()

@@ -1,6 +1,8 @@
 package dev.septum.lab.conform;
 
 import com.google.common.collect.ImmutableList;
+import dev.septum.kvm.KvmBackend;
+import dev.septum.kvm.reference.NoneBackend;
 import dev.septum.lab.Progress;
 import dev.septum.mmu.DirtyLogBoundary;
 import java.util.List;
@@ -12,25 +14,32 @@ import java.util.List;
 public final class Replay implements Replayer {
 
   private final DirtyLogBoundary boundary;
+  private final KvmBackend backend;
 
   /** Replays as the kernel is. */
   public Replay() {
-    this(DirtyLogBoundary.ROUNDED_UP);
+    this(DirtyLogBoundary.ROUNDED_UP, new NoneBackend());
   }
 
-  private Replay(DirtyLogBoundary boundary) {
+  private Replay(DirtyLogBoundary boundary, KvmBackend backend) {
     this.boundary = boundary;
+    this.backend = backend;
   }
 
   @Override
   public Replayer judging(DirtyLogBoundary other) {
-    return new Replay(other);
+    return new Replay(other, backend);
+  }
+
+  @Override
+  public Replayer on(KvmBackend other) {
+    return new Replay(boundary, other);
   }
 
   @Override
   public List<OpOutcome> replay(Recording recording, Progress progress) throws RecordingException {
     ImmutableList.Builder<OpOutcome> outcomes = ImmutableList.builder();
-    ReplayedHost host = new ReplayedHost(recording.header(), boundary);
+    ReplayedHost host = new ReplayedHost(recording.header(), boundary, backend);
     long events = 0;
     for (RecordedOp op : recording.ops()) {
       OpOutcome outcome = host.run(op);

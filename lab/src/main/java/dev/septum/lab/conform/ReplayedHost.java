@@ -7,9 +7,10 @@ import dev.septum.kernel.PageAllocator;
 import dev.septum.kernel.Placement;
 import dev.septum.kvm.Errno;
 import dev.septum.kvm.Host;
+import dev.septum.kvm.KvmBackend;
+import dev.septum.lab.backend.Machine;
 import dev.septum.mmu.DirtyLogBoundary;
 import dev.septum.mmu.KernelGeneration;
-import dev.septum.mmu.KvmModule;
 import dev.septum.mmu.MmuParams;
 import dev.septum.mmu.SpteFormat;
 import java.util.List;
@@ -29,23 +30,22 @@ final class ReplayedHost {
   private final Recording.Header header;
   private final MmuParams params;
   private final EventLog events;
-  private final Host host;
-  private final KvmModule module;
+  private final Machine machine;
   private final RecordedMemory memory;
   private @Nullable ReplayedVm vm;
 
-  ReplayedHost(Recording.Header header, DirtyLogBoundary boundary) {
+  ReplayedHost(Recording.Header header, DirtyLogBoundary boundary, KvmBackend backend) {
     this.header = header;
     this.params =
         MmuParams.of(SpteFormat.npt()).withRootLevel(header.rootLevel()).withBoundary(boundary);
     this.events = new EventLog(new ComparedEvents(header));
     Kernel kernel = Kernel.host();
     PageAllocator pages = new PageAllocator(kernel, MEMORY_BYTES, Placement.SEQUENTIAL, 0);
-    this.host = new Host(kernel, pages, events);
-    this.module = new KvmModule(kernel, KernelGeneration.LINUX_6_12);
+    this.machine =
+        Machine.withoutTds(backend, new Host(kernel, pages, events), KernelGeneration.LINUX_6_12);
     this.memory = new RecordedMemory(pages);
-    module.setParameter("eager_page_split", header.eagerPageSplit() ? "Y" : "N");
-    module.setParameter("nx_huge_pages", header.nxHugePages() ? "Y" : "N");
+    machine.module().setParameter("eager_page_split", header.eagerPageSplit() ? "Y" : "N");
+    machine.module().setParameter("nx_huge_pages", header.nxHugePages() ? "Y" : "N");
   }
 
   /** Replays one operation. */
@@ -73,8 +73,10 @@ final class ReplayedHost {
       case "create_vm" -> createVm(fields);
       case "set_module_param" ->
           OpResult.of(
-              module.setParameter(
-                  fields.text("param").replaceFirst("^kvm\\.", ""), fields.text("value")));
+              machine
+                  .module()
+                  .setParameter(
+                      fields.text("param").replaceFirst("^kvm\\.", ""), fields.text("value")));
       case "sleep" -> sleep(fields.longValue("ms"));
       case "host_mprotect" -> {
         memory.protect(fields.longValue("hva"), fields.longValue("len"), fields.longValue("prot"));
@@ -85,15 +87,15 @@ final class ReplayedHost {
   }
 
   private OpResult createVm(OpFields fields) throws RecordingException {
-    vm = new ReplayedVm(host, module, params, memory, fields);
+    vm = new ReplayedVm(machine, params, memory, fields);
     return OpResult.of(Errno.OK);
   }
 
   /** Time passes: the recovery worker of NX huge pages runs once in each of its periods. */
   private OpResult sleep(long ms) {
-    long period = module.nxRecoveryPeriodMs();
+    long period = machine.module().nxRecoveryPeriodMs();
     for (long slept = period; period > 0 && slept <= ms; slept += period) {
-      module.recoverNxHugePages();
+      machine.module().recoverNxHugePages();
     }
     return OpResult.of(Errno.OK);
   }
@@ -105,7 +107,7 @@ final class ReplayedHost {
   private void recoverAsRecorded(List<TraceLine> lines) {
     long zaps = lines.stream().filter(line -> line.event().equals("zap_sp")).count();
     for (long before = splits(); zaps > 0; before = splits()) {
-      module.recoverNxHugePages();
+      machine.module().recoverNxHugePages();
       long zapped = before - splits();
       zaps = zapped == 0 ? 0 : zaps - zapped;
     }

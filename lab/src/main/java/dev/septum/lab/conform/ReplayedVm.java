@@ -4,17 +4,15 @@ import com.google.common.collect.ImmutableList;
 import com.google.common.collect.ImmutableMap;
 import com.google.common.primitives.ImmutableLongArray;
 import dev.septum.kvm.Errno;
-import dev.septum.kvm.Host;
 import dev.septum.kvm.Kvm;
-import dev.septum.kvm.KvmX86Ops;
 import dev.septum.kvm.PageLevel;
 import dev.septum.kvm.Vcpu;
 import dev.septum.kvm.VmType;
+import dev.septum.lab.backend.Machine;
 import dev.septum.mmu.DirtyRing;
 import dev.septum.mmu.DirtyTracking;
 import dev.septum.mmu.GuestMemfd;
 import dev.septum.mmu.KvmMmu;
-import dev.septum.mmu.KvmModule;
 import dev.septum.mmu.MmuParams;
 import dev.septum.mmu.MmuView;
 import dev.septum.mmu.PreFault;
@@ -34,18 +32,6 @@ final class ReplayedVm {
   /** Room for every slot that a recording binds to the VM's one guest_memfd. */
   private static final long GMEM_FRAMES = 1L << 20;
 
-  private static final class OrdinaryVm extends Kvm {
-    OrdinaryVm(Host host, VmType type) {
-      super(0, host, new KvmX86Ops() {}, type);
-    }
-  }
-
-  private static final class OrdinaryVcpu extends Vcpu {
-    OrdinaryVcpu(Kvm kvm, int id) {
-      super(kvm, id);
-    }
-  }
-
   private final Kvm kvm;
   private final KvmMmu mmu;
   private final RecordedMemory memory;
@@ -54,11 +40,11 @@ final class ReplayedVm {
   private boolean destroyed;
 
   /** Creates the VM of a {@code create_vm}. */
-  ReplayedVm(Host host, KvmModule module, MmuParams params, RecordedMemory memory, OpFields fields)
+  ReplayedVm(Machine machine, MmuParams params, RecordedMemory memory, OpFields fields)
       throws RecordingException {
-    this.kvm = new OrdinaryVm(host, type(fields));
+    this.kvm = machine.newVm(0, type(fields));
     this.memory = memory;
-    this.mmu = new KvmMmu(kvm, module, params, memory);
+    this.mmu = new KvmMmu(kvm, machine.module(), params, memory);
     require(
         fields,
         "manual_dirty_log_protect2",
@@ -73,7 +59,7 @@ final class ReplayedVm {
     mmu.memory().setRegion(0, 0, 0, CODE_BYTES, CODE_HVA, null, 0);
     ImmutableList.Builder<ReplayedVcpu> created = ImmutableList.builder();
     for (int id = 0; id < fields.intValue("vcpus"); id++) {
-      Vcpu vcpu = new OrdinaryVcpu(kvm, id);
+      Vcpu vcpu = machine.newVcpu(kvm, id);
       kvm.addVcpu(vcpu);
       created.add(new ReplayedVcpu(mmu.addVcpu(vcpu)));
     }

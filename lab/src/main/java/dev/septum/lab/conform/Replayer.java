@@ -1,5 +1,6 @@
 package dev.septum.lab.conform;
 
+import dev.septum.kvm.KvmBackend;
 import dev.septum.lab.Progress;
 import dev.septum.mmu.DirtyLogBoundary;
 import java.util.List;
@@ -27,6 +28,11 @@ public interface Replayer {
 
   /** The same with another judgement of which huge pages the dirty bits of a word lie in. */
   default Replayer judging(DirtyLogBoundary boundary) {
+    return this;
+  }
+
+  /** The same on a backend whose ops the VM has. */
+  default Replayer on(KvmBackend backend) {
     return this;
   }
 }

@@ -35,7 +35,7 @@ final class ActorPhases implements ConcurrentPhases {
   @Override
   public void begins(ScenarioHost host) {
     host.pages().faults().failWhen(kernel.anyMayFail());
-    host.tdx().module().injector().watch(this::called);
+    host.watchSeamcalls(this::called);
   }
 
   private void called(SeamcallLeaf leaf, Injected call) {
@@ -48,7 +48,7 @@ final class ActorPhases implements ConcurrentPhases {
   @Override
   public boolean ended(ScenarioHost host, List<StepReport> steps) {
     host.pages().faults().clear();
-    host.tdx().module().injector().watch(null);
+    host.watchSeamcalls(null);
     Map<String, String> results = new LinkedHashMap<>();
     for (StepReport step : steps) {
       results.merge(String.valueOf(step.actor()), step.result(), (a, b) -> a + " " + b);

@@ -1,14 +1,15 @@
 package dev.septum.lab.explore;
 
+import dev.septum.kvm.KvmBackend;
 import dev.septum.kvm.TraceSink;
 import dev.septum.lab.run.Stage;
+import dev.septum.lab.scenario.BackendCheck;
 import dev.septum.lab.scenario.Phase;
 import dev.septum.lab.scenario.Scenario;
 import dev.septum.lab.scenario.ScenarioException;
 import dev.septum.lab.scenario.ScenarioFile;
 import dev.septum.lab.scenario.Step;
 import dev.septum.lab.scenario.VcpuName;
-import dev.septum.tdx.TdxDesign;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -27,9 +28,10 @@ final class Explorable {
    *
    * @throws ScenarioException if not; the message says where and why
    */
-  static void check(ScenarioFile file, TdxDesign design) throws ScenarioException {
+  static void check(ScenarioFile file, KvmBackend backend) throws ScenarioException {
     new Explorable(file).check();
-    new Stage(file, design, TraceSink.OFF).host().tearDown();
+    BackendCheck.checkAll(file, backend);
+    new Stage(file, backend, TraceSink.OFF).host().tearDown();
   }
 
   private void check() throws ScenarioException {

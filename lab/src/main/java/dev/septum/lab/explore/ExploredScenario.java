@@ -6,13 +6,17 @@ import dev.septum.kernel.Kernel;
 import dev.septum.kernel.KernelThread;
 import dev.septum.kernel.schedule.Program;
 import dev.septum.kernel.schedule.ScheduledKernel;
+import dev.septum.kvm.KvmBackend;
 import dev.septum.kvm.TraceSink;
+import dev.septum.lab.backend.Machine;
 import dev.septum.lab.run.QuietLog;
 import dev.septum.lab.run.RunReport;
 import dev.septum.lab.run.ScenarioRun;
 import dev.septum.lab.scenario.ScenarioException;
 import dev.septum.lab.scenario.ScenarioFile;
-import dev.septum.tdx.TdxDesign;
+import java.util.List;
+import java.util.regex.MatchResult;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /** A scenario as a program: one run of it from the set-up of its host to the last page's return. */
@@ -28,12 +32,14 @@ final class ExploredScenario implements Program {
     }
   }
 
-  private final ScenarioFile file;
-  private final TdxDesign design;
+  private static final Pattern BUGGED = Pattern.compile("KVM_BUG_ON\\(.*\\) at \\S+");
 
-  ExploredScenario(ScenarioFile file, TdxDesign design) {
+  private final ScenarioFile file;
+  private final KvmBackend backend;
+
+  ExploredScenario(ScenarioFile file, KvmBackend backend) {
     this.file = file;
-    this.design = design;
+    this.backend = backend;
   }
 
   @Override
@@ -45,7 +51,7 @@ final class ExploredScenario implements Program {
     ActorPhases phases = new ActorPhases(kernel);
     RunReport report;
     try {
-      report = ScenarioRun.run(quiet(kernel), file, design, traceOf(kernel), phases);
+      report = ScenarioRun.run(quiet(kernel), file, backend, traceOf(kernel), phases);
     } catch (ScenarioException e) {
       throw new IllegalStateException("a host could be set up once and not again", e);
     }
@@ -57,8 +63,18 @@ final class ExploredScenario implements Program {
             .collect(ImmutableList.toImmutableList());
     findings.forEach(finding -> kernel.note("FOUND " + finding));
     if (!findings.isEmpty()) {
-      throw new FoundException(findings.get(0));
+      throw new FoundException(causeOf(findings));
     }
+  }
+
+  /** What is told first: where no module can be to blame, why the backend has the VM bugged. */
+  private String causeOf(List<String> findings) {
+    boolean blamesBackend = Machine.designOf(backend) == null;
+    return findings.stream()
+        .flatMap(finding -> BUGGED.matcher(finding).results().map(MatchResult::group))
+        .filter(bugged -> blamesBackend)
+        .findFirst()
+        .orElse(findings.get(0));
   }
 
   private static Kernel quiet(Kernel kernel) {

@@ -7,9 +7,9 @@ import dev.septum.kernel.schedule.ExplorationResult;
 import dev.septum.kernel.schedule.ExplorationWatcher;
 import dev.septum.kernel.schedule.RunTrace;
 import dev.septum.kernel.schedule.Schedule;
+import dev.septum.kvm.KvmBackend;
 import dev.septum.lab.scenario.ScenarioException;
 import dev.septum.lab.scenario.ScenarioFile;
-import dev.septum.tdx.TdxDesign;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -20,7 +20,7 @@ import java.util.List;
 public final class Explorer {
 
   private final ScenarioFile file;
-  private final TdxDesign design;
+  private final KvmBackend backend;
   private final Search search;
   private final Path directory;
   private final boolean writesOutcomes;
@@ -35,19 +35,19 @@ public final class Explorer {
    */
   public Explorer(
       ScenarioFile file,
-      TdxDesign design,
+      KvmBackend backend,
       Search search,
       Carrier carrier,
       Path directory,
       boolean writesOutcomes)
       throws ScenarioException {
-    Explorable.check(file, design);
+    Explorable.check(file, backend);
     this.file = file;
-    this.design = design;
+    this.backend = backend;
     this.search = search;
     this.directory = directory;
     this.writesOutcomes = writesOutcomes;
-    this.exploration = search.bounds().of(file, design, carrier);
+    this.exploration = search.bounds().of(file, backend, carrier);
   }
 
   /**
@@ -73,7 +73,7 @@ public final class Explorer {
     return ExploreReport.of(
         file.name(),
         file.scenario().scenario(),
-        design.name(),
+        backend.name(),
         search.bounds().failures(),
         result,
         outcomes,
@@ -104,7 +104,7 @@ public final class Explorer {
     String name = MoreFiles.getNameWithoutExtension(Path.of(file.name()));
     Path target = directory.resolve("%s-%s.schedule.yaml".formatted(name, suffix));
     Files.createDirectories(directory);
-    ScheduleFile.of(file, design.name(), search.bounds(), cameTo, trace.steps(), schedule)
+    ScheduleFile.of(file, backend.name(), search.bounds(), cameTo, trace.steps(), schedule)
         .write(target);
     return target;
   }

@@ -4,10 +4,8 @@ import com.google.common.collect.ImmutableList;
 import dev.septum.kvm.PageLevel;
 import dev.septum.lab.run.EmulatedVm;
 import dev.septum.lab.run.ScenarioHost;
-import dev.septum.lab.run.TdVm;
 import dev.septum.lab.scenario.ByteRange;
 import dev.septum.mmu.MappedLeaf;
-import dev.septum.tdx.module.TdxModuleView.SeptLeaf;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -26,10 +24,10 @@ final class LeafText {
     ImmutableList.Builder<String> all = ImmutableList.builder();
     for (EmulatedVm vm : vms) {
       String of = vms.size() == 1 ? "" : " of " + vm.name();
-      if (vm instanceof TdVm td) {
-        add(all, "private" + of, privateRuns(host, td));
+      if (vm.hasExternalTable()) {
+        add(all, "private" + of, privateRuns(vm));
       }
-      add(all, (vm instanceof TdVm ? "shared" : "mapped") + of, directRuns(vm));
+      add(all, (vm.hasExternalTable() ? "shared" : "mapped") + of, directRuns(vm));
     }
     return all.build();
   }
@@ -47,15 +45,14 @@ final class LeafText {
     }
   }
 
-  private static List<Run> privateRuns(ScenarioHost host, TdVm td) {
+  private static List<Run> privateRuns(EmulatedVm vm) {
     List<Run> runs = new ArrayList<>();
-    for (SeptLeaf leaf : host.tdx().module().view().leafs(td.td().tdr() << 12)) {
-      String kind = text(PageLevel.of(leaf.level() + 1));
+    for (EmulatedVm.ExternalLeaf leaf : vm.externalLeafs()) {
       add(
           runs,
-          leaf.gpa(),
-          4096L << (9 * leaf.level()),
-          kind + " " + leaf.state().name().toLowerCase(Locale.ROOT));
+          leaf.gfn() << 12,
+          leaf.level().pages() << 12,
+          text(leaf.level()) + " " + leaf.state().name().toLowerCase(Locale.ROOT));
     }
     return runs;
   }

@@ -3,11 +3,12 @@ package dev.septum.lab.explore;
 import dev.septum.kernel.schedule.Carrier;
 import dev.septum.kernel.schedule.Finding;
 import dev.septum.kernel.schedule.RunTrace;
+import dev.septum.kvm.KvmBackend;
 import dev.septum.lab.scenario.ScenarioException;
 import dev.septum.lab.scenario.ScenarioFile;
-import dev.septum.tdx.TdxDesign;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Set;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
@@ -43,21 +44,23 @@ public record Replayed(
   /**
    * Runs the schedule of a file again.
    *
-   * @param designs the backend of a name
+   * @param names of the backends that the scenario may name
+   * @param backends the backend that is run on for the one that the file names
    * @throws ScenarioException if the file is none, or Septum does not follow it any more
    */
-  public static Replayed of(Path path, Function<String, TdxDesign> designs, Carrier carrier)
+  public static Replayed of(
+      Path path, Set<String> names, Function<String, KvmBackend> backends, Carrier carrier)
       throws ScenarioException {
     ScheduleFile file = ScheduleFile.read(path);
-    ScenarioFile scenario = file.scenarioFile();
-    TdxDesign design;
+    ScenarioFile scenario = file.scenarioFile(names);
+    KvmBackend backend;
     try {
-      design = designs.apply(file.backend());
+      backend = backends.apply(file.backend());
     } catch (IllegalArgumentException e) {
       throw new ScenarioException("%s: backend: %s".formatted(path, e.getMessage()));
     }
-    Explorable.check(scenario, design);
-    RunTrace trace = file.bounds().of(scenario, design, carrier).show(file.choices(path));
+    Explorable.check(scenario, backend);
+    RunTrace trace = file.bounds().of(scenario, backend, carrier).show(file.choices(path));
     Finding finding = trace.finding();
     if (finding != null && finding.kind() == Finding.Kind.DIVERGENCE) {
       throw new ScenarioException(
@@ -73,7 +76,7 @@ public record Replayed(
         FORMAT,
         path.toString(),
         file.scenario(),
-        file.backend(),
+        backend.name(),
         file.cameTo(),
         trace.threads(),
         trace.lines(),

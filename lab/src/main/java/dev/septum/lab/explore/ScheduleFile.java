@@ -16,6 +16,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.util.Set;
 
 /**
  * A schedule of a scenario, with all that it takes to run it again.
@@ -113,8 +114,8 @@ record ScheduleFile(
   }
 
   /** The scenario in the file. */
-  ScenarioFile scenarioFile() throws ScenarioException {
-    return ScenarioReader.read(scenario, text);
+  ScenarioFile scenarioFile(Set<String> backends) throws ScenarioException {
+    return ScenarioReader.read(scenario, text, backends);
   }
 
   /** The choices in the file. */

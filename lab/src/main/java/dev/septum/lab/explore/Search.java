@@ -4,8 +4,8 @@ import dev.septum.kernel.schedule.Carrier;
 import dev.septum.kernel.schedule.Exploration;
 import dev.septum.kernel.schedule.ExplorationResult;
 import dev.septum.kernel.schedule.ExplorationWatcher;
+import dev.septum.kvm.KvmBackend;
 import dev.septum.lab.scenario.ScenarioFile;
-import dev.septum.tdx.TdxDesign;
 
 /**
  * Which schedules of a scenario are run.
@@ -38,9 +38,9 @@ public record Search(
   public record Bounds(int failures, int steps, boolean pagesAreAlike) {
 
     /** Explorations of a scenario within these bounds. */
-    Exploration of(ScenarioFile file, TdxDesign design, Carrier carrier) {
+    Exploration of(ScenarioFile file, KvmBackend backend, Carrier carrier) {
       Exploration exploration =
-          Exploration.of(new ExploredScenario(file, design))
+          Exploration.of(new ExploredScenario(file, backend))
               .on(carrier)
               .mostFailures(failures)
               .mostSteps(steps);

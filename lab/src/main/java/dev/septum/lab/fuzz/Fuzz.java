@@ -1,6 +1,8 @@
 package dev.septum.lab.fuzz;
 
 import com.google.common.collect.ImmutableList;
+import com.google.common.collect.ImmutableSet;
+import dev.septum.kvm.KvmBackend;
 import dev.septum.kvm.TraceSink;
 import dev.septum.lab.InParallel;
 import dev.septum.lab.Progress;
@@ -9,8 +11,8 @@ import dev.septum.lab.report.FindingKind;
 import dev.septum.lab.run.RunReport;
 import dev.septum.lab.run.ScenarioRun;
 import dev.septum.lab.scenario.ScenarioException;
+import dev.septum.lab.scenario.ScenarioFile;
 import dev.septum.lab.scenario.ScenarioReader;
-import dev.septum.tdx.TdxDesign;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -24,23 +26,29 @@ public final class Fuzz {
 
   private static final Pattern BUGGED = Pattern.compile("KVM_BUG_ON\\(.*?\\) at \\S+");
 
-  private final TdxDesign design;
+  private final KvmBackend backend;
   private final int steps;
-  private final Progress progress;
 
   /** Scenarios of so many steps. */
-  public Fuzz(TdxDesign design, int steps, Progress progress) {
-    this.design = design;
+  public Fuzz(KvmBackend backend, int steps) {
+    this.backend = backend;
     this.steps = steps;
-    this.progress = progress;
+  }
+
+  private RandomScenario scenario(long seed) {
+    return RandomScenario.of(seed, steps, backend);
+  }
+
+  private ScenarioFile read(RandomScenario scenario) throws ScenarioException {
+    return ScenarioReader.read(
+        "seed " + scenario.seed(), scenario.text(), ImmutableSet.copyOf(scenario.backends()));
   }
 
   /** Runs as many scenarios, with seeds from {@code seed} on. */
-  public FuzzReport run(long seed, long runs) {
+  public FuzzReport run(long seed, long runs, Progress progress) {
     List<Long> seeds = LongStream.range(seed, seed + runs).boxed().toList();
     List<Optional<String>> first =
-        InParallel.map(
-            "random scenarios", seeds, s -> firstFinding(RandomScenario.of(s, steps)), progress);
+        InParallel.map("random scenarios", seeds, s -> firstFinding(scenario(s)), progress);
     Map<String, Found> kinds = new LinkedHashMap<>();
     for (int i = 0; i < seeds.size(); i++) {
       if (first.get(i).isPresent()) {
@@ -55,18 +63,14 @@ public final class Fuzz {
     ImmutableList<Found> findings =
         kinds.values().stream().map(this::shortened).collect(ImmutableList.toImmutableList());
     return new FuzzReport(
-        FuzzReport.FORMAT, design.name(), seed, runs, steps, findings, findings.isEmpty());
+        FuzzReport.FORMAT, backend.name(), seed, runs, steps, findings, findings.isEmpty());
   }
 
   /** The first thing that is found in a scenario. */
   private Optional<String> firstFinding(RandomScenario scenario) {
     RunReport report;
     try {
-      report =
-          ScenarioRun.run(
-              ScenarioReader.read("seed " + scenario.seed(), scenario.text()),
-              design,
-              TraceSink.OFF);
+      report = ScenarioRun.run(read(scenario), backend, TraceSink.OFF);
     } catch (ScenarioException e) {
       throw new IllegalStateException("a random scenario is no scenario", e);
     } catch (IllegalStateException | IllegalArgumentException e) {
@@ -84,7 +88,7 @@ public final class Fuzz {
   /** The same finding in a scenario from which nothing can be left out. */
   private Found shortened(Found found) {
     String kind = FindingKind.of(found.text());
-    RandomScenario scenario = RandomScenario.of(found.seed(), steps);
+    RandomScenario scenario = scenario(found.seed());
     String text = found.text();
     boolean shorter = true;
     while (shorter) {

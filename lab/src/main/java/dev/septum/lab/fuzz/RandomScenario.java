@@ -1,6 +1,8 @@
 package dev.septum.lab.fuzz;
 
 import com.google.common.collect.ImmutableList;
+import dev.septum.kvm.KvmBackend;
+import dev.septum.lab.backend.Machine;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
@@ -11,7 +13,7 @@ import org.jspecify.annotations.Nullable;
  * punched and split, while allocations and SEAMCALLs fail. Whatever a step comes to is fine; the
  * invariants must hold after each.
  */
-record RandomScenario(long seed, ImmutableList<Act> acts) {
+record RandomScenario(long seed, ImmutableList<String> backends, ImmutableList<Act> acts) {
 
   /**
    * A step in a phase of its own, as YAML.
@@ -31,7 +33,7 @@ record RandomScenario(long seed, ImmutableList<Act> acts) {
   private static final String SET_UP =
       """
       scenario: Random steps from seed %d
-      backends: [tdx, tdx-v3]
+      backends: [%s]
       host: {memory: 2G, placement: scattered}
       files: {ram: {size: 8M}}
       vms:
@@ -42,6 +44,8 @@ record RandomScenario(long seed, ImmutableList<Act> acts) {
             - {slot: 2, gpa: 4M, size: 4M, file: ram, offset: 4M}
       phases:
       """;
+
+  private static final ImmutableList<String> OF_TDS = ImmutableList.of("tdx", "tdx-v3");
 
   private static final int FRAMES = 2048;
   private static final ImmutableList<String> ALLOCATIONS =
@@ -69,15 +73,17 @@ record RandomScenario(long seed, ImmutableList<Act> acts) {
   private static final ImmutableList<String> STATUSES =
       ImmutableList.of("TDX_OPERAND_BUSY", "TDX_OPERAND_INVALID", "TDX_INTERRUPTED_RESTARTABLE");
 
-  /** Draws so many phases. */
-  static RandomScenario of(long seed, int count) {
+  /** Draws so many phases for a backend; without a TDX module only allocations fail. */
+  static RandomScenario of(long seed, int count, KvmBackend backend) {
+    boolean hasModule = Machine.designOf(backend) != null;
     Random random = new Random(seed);
     ImmutableList.Builder<Act> acts = ImmutableList.builder();
     for (int i = 0; i < count; i++) {
       String step = step(random);
-      acts.add(new Act(random.nextInt(3) == 0 ? injection(random) : null, step));
+      acts.add(new Act(random.nextInt(3) == 0 ? injection(random, hasModule) : null, step));
     }
-    return new RandomScenario(seed, acts.build());
+    return new RandomScenario(
+        seed, hasModule ? OF_TDS : ImmutableList.of(backend.name()), acts.build());
   }
 
   private static String step(Random random) {
@@ -112,9 +118,9 @@ record RandomScenario(long seed, ImmutableList<Act> acts) {
     return "0x%x..0x%x".formatted((long) start << 12, (long) end << 12);
   }
 
-  private static String injection(Random random) {
+  private static String injection(Random random, boolean hasModule) {
     int next = 1 + random.nextInt(3);
-    return switch (random.nextInt(3)) {
+    return switch (hasModule ? random.nextInt(3) : 0) {
       case 0 -> "allocation: %s, next: %d".formatted(from(ALLOCATIONS, random), next);
       case 1 ->
           "seamcall: %s, status: %s, times: %d"
@@ -133,10 +139,10 @@ record RandomScenario(long seed, ImmutableList<Act> acts) {
     for (int i = acts.size() - 1; i >= 0; i--) {
       List<Act> fewer = new ArrayList<>(acts);
       Act act = fewer.remove(i);
-      all.add(new RandomScenario(seed, ImmutableList.copyOf(fewer)));
+      all.add(new RandomScenario(seed, backends, ImmutableList.copyOf(fewer)));
       if (act.injection() != null) {
         fewer.add(i, new Act(null, act.step()));
-        all.add(new RandomScenario(seed, ImmutableList.copyOf(fewer)));
+        all.add(new RandomScenario(seed, backends, ImmutableList.copyOf(fewer)));
       }
     }
     return all.build();
@@ -144,7 +150,7 @@ record RandomScenario(long seed, ImmutableList<Act> acts) {
 
   /** The scenario as a file. */
   String text() {
-    StringBuilder text = new StringBuilder(SET_UP.formatted(seed));
+    StringBuilder text = new StringBuilder(SET_UP.formatted(seed, String.join(", ", backends)));
     acts.forEach(act -> text.append("  - steps: ").append(act).append('\n'));
     return text.toString();
   }

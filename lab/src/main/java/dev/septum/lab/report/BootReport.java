@@ -70,24 +70,30 @@ public record BootReport(
     }
   }
 
-  /** The emulated host. */
+  /**
+   * The emulated host.
+   *
+   * @param tdxModule whether it has one; what only the module and its users count is 0 if not
+   */
   public record HostSection(
       long memoryBytes,
       String placement,
       long seed,
       boolean dynamicPamt,
       String mapGpaChunk,
-      String backend) {
+      String backend,
+      boolean tdxModule) {
 
     /** The host that the options describe, of the size that it got. */
-    public static HostSection of(BootOptions options, long memoryBytes) {
+    public static HostSection of(BootOptions options, long memoryBytes, boolean tdxModule) {
       return new HostSection(
           memoryBytes,
           options.placement().name().toLowerCase(Locale.ROOT),
           options.seed(),
-          options.dynamicPamt(),
+          tdxModule && options.dynamicPamt(),
           options.mapGpaChunk().toString(),
-          options.design().name());
+          options.backend().name(),
+          tdxModule);
     }
   }
 

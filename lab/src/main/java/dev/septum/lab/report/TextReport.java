@@ -29,7 +29,9 @@ public final class TextReport {
     text.memory(report.memory());
     text.counters("Accepts done", report.accepts().byLevel());
     text.counters("EPT violations and faults", report.faults().byKind());
-    text.counters("SEAMCALLs of the boot", report.seamcalls());
+    if (report.host().tdxModule()) {
+      text.counters("SEAMCALLs of the boot", report.seamcalls());
+    }
     text.counters("Splits", report.splits().byCause());
     text.activity(report);
     text.counters("mmu_lock dropped", report.mmuLock().dropsByReason());
@@ -44,7 +46,7 @@ public final class TextReport {
     String where = guest.evidenceLine() == 0 ? "" : "line %d: ".formatted(guest.evidenceLine());
     labelled("evidence", where + guest.evidence() + (guest.evidenceCertain() ? "" : " (no proof)"));
     labelled(
-        "TD",
+        host.tdxModule() ? "TD" : "VM",
         "%d vCPU%s, accepts %s"
             .formatted(
                 guest.vcpus(),
@@ -52,12 +54,12 @@ public final class TextReport {
                 guest.touchFirst() ? "after the first touch" : "before the first touch"));
     labelled(
         "host",
-        "%d MiB, placement %s%s, Dynamic PAMT %s, MapGPA chunk %s, backend %s"
+        "%d MiB, placement %s%s%s, MapGPA chunk %s, backend %s"
             .formatted(
                 host.memoryBytes() >> 20,
                 host.placement(),
                 host.placement().equals("seeded") ? " by seed " + host.seed() : "",
-                host.dynamicPamt() ? "on" : "off",
+                host.tdxModule() ? ", Dynamic PAMT " + (host.dynamicPamt() ? "on" : "off") : "",
                 host.mapGpaChunk(),
                 host.backend()));
   }
@@ -98,6 +100,13 @@ public final class TextReport {
     counter("chunks", report.conversions().chunks());
     counter("huge leafs zapped whole", report.conversions().wholeLeafsZapped());
     counter("4K leafs zapped", report.conversions().smallLeafsZapped());
+    if (report.host().tdxModule()) {
+      moduleActivity(report);
+    }
+  }
+
+  /** What there is with a TDX module only. */
+  private void moduleActivity(BootReport report) {
     heading("Split cache");
     counter("topups", report.splitCache().topups());
     counter("pages put in", report.splitCache().pagesPutIn());
@@ -124,7 +133,9 @@ public final class TextReport {
         .forEach(
             (owner, count) ->
                 line("  %-48s %14d %14d", owner, count, after.getOrDefault(owner, 0L)));
-    counter("Secure EPT pages", report.pages().secureEpt());
+    counter(
+        report.host().tdxModule() ? "Secure EPT pages" : "external page table pages",
+        report.pages().secureEpt());
   }
 
   private void stats(BootReport report) {

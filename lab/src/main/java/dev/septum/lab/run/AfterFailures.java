@@ -3,6 +3,7 @@ package dev.septum.lab.run;
 import com.google.common.collect.ImmutableList;
 import dev.septum.dpamt.PamtCounter;
 import dev.septum.kvm.Splat;
+import dev.septum.tdx.TdxHost;
 import java.util.List;
 import java.util.function.Predicate;
 import java.util.regex.Matcher;
@@ -128,7 +129,8 @@ public final class AfterFailures {
   }
 
   private long pairsKept() {
-    return host.tdx().dpamt().counters().get(PamtCounter.REMOVE_FAILURES);
+    TdxHost tdx = host.tdx();
+    return tdx == null ? 0 : tdx.dpamt().counters().get(PamtCounter.REMOVE_FAILURES);
   }
 
   /** The report of the first broken invariant. */

@@ -20,6 +20,8 @@ import dev.septum.lab.scenario.SlotSetup;
 import dev.septum.lab.scenario.Step;
 import dev.septum.mmu.AnonymousMemory;
 import dev.septum.mmu.DirtyTracking;
+import dev.septum.mmu.FaultOutcome;
+import dev.septum.mmu.GuestCpu;
 import dev.septum.mmu.GuestMemfd;
 import dev.septum.mmu.KvmMmu;
 import dev.septum.mmu.MemoryRegion;
@@ -27,6 +29,7 @@ import dev.septum.mmu.Memslot;
 import dev.septum.mmu.MmuView;
 import dev.septum.mmu.PreFault;
 import dev.septum.mmu.SplitCause;
+import dev.septum.tdx.module.SeptState;
 import java.util.BitSet;
 import java.util.List;
 import java.util.Map;
@@ -40,6 +43,9 @@ public abstract class EmulatedVm {
 
   /** Where the guest's code is, in every VM. */
   public static final ByteRange CODE = new ByteRange((4L << 30) - (64L << 10), 4L << 30);
+
+  /** A leaf of private memory as the guest meets it; the module's words say in which state. */
+  public record ExternalLeaf(long gfn, PageLevel level, long pfn, SeptState state) {}
 
   /** {@code KVM_MEMORY_ATTRIBUTE_PRIVATE}. */
   private static final long MEMORY_ATTRIBUTE_PRIVATE = 8;
@@ -77,6 +83,12 @@ public abstract class EmulatedVm {
 
   /** Lets a guest touch addresses; {@code wanted} says which exits end the step. */
   abstract StepResult access(int vcpu, Step step, Predicate<String> wanted);
+
+  /** Whether private memory has a root of its own, and shared memory another one. */
+  public abstract boolean hasExternalTable();
+
+  /** The leafs of the external page table, lowest first; nothing happens to the VM meanwhile. */
+  public abstract List<ExternalLeaf> externalLeafs();
 
   abstract PreFault preFault(int vcpu, ByteRange range);
 
@@ -268,6 +280,26 @@ public abstract class EmulatedVm {
   }
 
   abstract Dirty collectDirtyRings();
+
+  static List<ByteRange> ranges(@Nullable List<ByteRange> ranges) {
+    return ranges == null ? List.of() : ranges;
+  }
+
+  /** What an access of a guest that no module answers came to. */
+  static StepResult resultOf(GuestCpu.Access access, long gpa) {
+    String at = "at 0x%x".formatted(gpa);
+    return switch (access.result()) {
+      case DONE -> StepResult.OK;
+      case MMIO -> new StepResult("mmio", at);
+      case DIRTY_RING_FULL -> new StepResult("dirty-ring-full", at);
+      case ERROR -> {
+        FaultOutcome.MemoryFault fault = access.memoryFault();
+        yield fault == null
+            ? new StepResult(Returns.nameOf(access.error()), at)
+            : StepResult.exit("memory-fault", fault.gpa(), fault.size(), fault.isPrivate());
+      }
+    };
+  }
 
   // What can be seen.
 

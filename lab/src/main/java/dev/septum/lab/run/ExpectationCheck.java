@@ -15,7 +15,6 @@ import dev.septum.mmu.MappedLeaf;
 import dev.septum.mmu.Memslot;
 import dev.septum.tdx.module.SeamcallLeaf;
 import dev.septum.tdx.module.SeptState;
-import dev.septum.tdx.module.TdxModuleView.SeptLeaf;
 import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.HashMap;
@@ -54,7 +53,7 @@ final class ExpectationCheck {
     before.put("", host.counters());
     host.livingVms().forEach(vm -> before.put(vm.name(), vm.counters()));
     for (SeamcallLeaf leaf : SeamcallLeaf.values()) {
-      seamcallsBefore.put(leaf, host.tdx().module().callsOf(leaf));
+      seamcallsBefore.put(leaf, host.callsOf(leaf));
     }
   }
 
@@ -126,7 +125,7 @@ final class ExpectationCheck {
   private void checkSeamcalls(String at, Map<SeamcallLeaf, Amount> wanted) {
     wanted.forEach(
         (leaf, amount) -> {
-          long count = host.tdx().module().callsOf(leaf) - seamcallsBefore.getOrDefault(leaf, 0L);
+          long count = host.callsOf(leaf) - seamcallsBefore.getOrDefault(leaf, 0L);
           if (!amount.holds(count)) {
             findings.add(
                 at + "/" + leaf,
@@ -194,7 +193,7 @@ final class ExpectationCheck {
   // Mappings.
 
   private static List<MappedLeaf> leafs(EmulatedVm vm, boolean isPrivate) {
-    if (vm instanceof TdVm) {
+    if (vm.hasExternalTable()) {
       return isPrivate ? vm.view().mirrorLeafs() : vm.view().directLeafs();
     }
     // One root has both; a leaf is what its frames are.
@@ -236,17 +235,19 @@ final class ExpectationCheck {
           "0x%x is not mapped, expected was %s"
               .formatted(missing.span().lowerEndpoint() << 12, mapped));
     }
-    if (mapped.isPending() != null && vm instanceof TdVm td) {
-      checkState(at, td, frames, mapped);
+    // Only a TD's memory can be pending: elsewhere what is mapped is what the guest has.
+    if (mapped.isPending() != null && vm instanceof TdVm) {
+      checkState(at, vm, frames, mapped);
     }
   }
 
-  private void checkState(String at, TdVm td, GfnRange frames, Mapped mapped) {
+  private void checkState(String at, EmulatedVm vm, GfnRange frames, Mapped mapped) {
     SeptState wanted =
         Boolean.TRUE.equals(mapped.isPending()) ? SeptState.PENDING : SeptState.MAPPED;
-    for (SeptLeaf leaf : host.tdx().module().view().leafs(td.td().tdr() << 12)) {
-      if (frames.contains(leaf.gpa() >>> 12) && leaf.state() != wanted) {
-        findings.add(at, "0x%x is %s, expected was %s".formatted(leaf.gpa(), leaf.state(), mapped));
+    for (EmulatedVm.ExternalLeaf leaf : vm.externalLeafs()) {
+      if (frames.contains(leaf.gfn()) && leaf.state() != wanted) {
+        findings.add(
+            at, "0x%x is %s, expected was %s".formatted(leaf.gfn() << 12, leaf.state(), mapped));
         return;
       }
     }

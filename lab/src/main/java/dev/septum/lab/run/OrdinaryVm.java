@@ -4,12 +4,10 @@ import com.google.common.collect.RangeSet;
 import com.google.common.collect.TreeRangeSet;
 import dev.septum.kernel.PageAllocator;
 import dev.septum.kvm.Errno;
-import dev.septum.kvm.Host;
 import dev.septum.kvm.Kvm;
-import dev.septum.kvm.KvmX86Ops;
 import dev.septum.kvm.PageLevel;
 import dev.septum.kvm.Vcpu;
-import dev.septum.kvm.VmType;
+import dev.septum.lab.backend.Machine;
 import dev.septum.lab.scenario.ByteRange;
 import dev.septum.lab.scenario.Kind;
 import dev.septum.lab.scenario.Level;
@@ -26,7 +24,6 @@ import dev.septum.mmu.GuestMemfd;
 import dev.septum.mmu.HostMm;
 import dev.septum.mmu.HugetlbMemory;
 import dev.septum.mmu.KvmMmu;
-import dev.septum.mmu.KvmModule;
 import dev.septum.mmu.MemoryConversion;
 import dev.septum.mmu.Memslot;
 import dev.septum.mmu.MmuParams;
@@ -45,18 +42,6 @@ final class OrdinaryVm extends EmulatedVm {
 
   /** Where anonymous memory is; reserved memory has its own place. */
   private static final long ANONYMOUS = 0x7e00_0000_0000L;
-
-  private static final class PlainKvm extends Kvm {
-    PlainKvm(int id, Host host, VmType type) {
-      super(id, host, new KvmX86Ops() {}, type);
-    }
-  }
-
-  private static final class PlainVcpu extends Vcpu {
-    PlainVcpu(Kvm kvm, int id) {
-      super(kvm, id);
-    }
-  }
 
   /** What the VMM has mapped: reserved memory where there is some, anonymous memory elsewhere. */
   private static final class UserMemory implements HostMm {
@@ -109,22 +94,20 @@ final class OrdinaryVm extends EmulatedVm {
   private final List<GuestCpu> cpus = new ArrayList<>();
 
   OrdinaryVm(
-      String name,
-      int id,
-      Host host,
-      KvmModule module,
-      VmSetup setup,
-      Function<String, GuestMemfd> files) {
+      String name, int id, Machine machine, VmSetup setup, Function<String, GuestMemfd> files) {
     super(name, files);
-    Kvm kvm = new PlainKvm(id, host, setup.type().type());
-    user = new UserMemory(host.pages());
+    Kvm kvm = machine.newVm(id, setup.type().type());
+    user = new UserMemory(machine.host().pages());
     MmuParams params =
         MmuParams.of(
             setup.format() == VmSetup.FormatName.NPT ? SpteFormat.npt() : SpteFormat.ept());
     boolean isFiveLevel = setup.levels() == 5;
     mmu =
         new KvmMmu(
-            kvm, module, isFiveLevel ? params.withRootLevel(PageLevel.LEVEL_256T) : params, user);
+            kvm,
+            machine.module(),
+            isFiveLevel ? params.withRootLevel(PageLevel.LEVEL_256T) : params,
+            user);
     if (setup.manualDirtyLogProtect() != null) {
       must(
           "manual-dirty-log-protect",
@@ -140,7 +123,7 @@ final class OrdinaryVm extends EmulatedVm {
         "the guest's code",
         mmu.memory().setRegion(0, 0, CODE.start(), CODE.size(), ANONYMOUS + CODE.start(), null, 0));
     for (int i = 0; i < setup.vcpus(); i++) {
-      Vcpu vcpu = new PlainVcpu(kvm, i);
+      Vcpu vcpu = machine.newVcpu(kvm, i);
       kvm.addVcpu(vcpu);
       VcpuMmu vcpuMmu = mmu.addVcpu(vcpu);
       vcpus.add(vcpuMmu);
@@ -215,9 +198,9 @@ final class OrdinaryVm extends EmulatedVm {
         };
     List<ByteRange> ranges =
         switch (kind) {
-          case READ -> TdVm.ranges(step.read());
-          case WRITE -> TdVm.ranges(step.write());
-          case EXEC -> TdVm.ranges(step.execute());
+          case READ -> ranges(step.read());
+          case WRITE -> ranges(step.write());
+          case EXEC -> ranges(step.execute());
         };
     long every = step.every() == null ? 4096 : step.every().value();
     for (ByteRange range : ranges) {
@@ -253,19 +236,14 @@ final class OrdinaryVm extends EmulatedVm {
     return fault.isPrivate() ? Kind.PRIVATE : Kind.SHARED;
   }
 
-  private static StepResult resultOf(GuestCpu.Access access, long gpa) {
-    String at = "at 0x%x".formatted(gpa);
-    return switch (access.result()) {
-      case DONE -> StepResult.OK;
-      case MMIO -> new StepResult("mmio", at);
-      case DIRTY_RING_FULL -> new StepResult("dirty-ring-full", at);
-      case ERROR -> {
-        FaultOutcome.MemoryFault fault = access.memoryFault();
-        yield fault == null
-            ? new StepResult(Returns.nameOf(access.error()), at)
-            : StepResult.exit("memory-fault", fault.gpa(), fault.size(), fault.isPrivate());
-      }
-    };
+  @Override
+  public boolean hasExternalTable() {
+    return false;
+  }
+
+  @Override
+  public List<ExternalLeaf> externalLeafs() {
+    return List.of();
   }
 
   @Override

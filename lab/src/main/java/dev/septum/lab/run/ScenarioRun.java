@@ -3,16 +3,17 @@ package dev.septum.lab.run;
 import com.google.common.collect.ImmutableList;
 import dev.septum.kernel.Kernel;
 import dev.septum.kernel.KernelThread;
+import dev.septum.kvm.KvmBackend;
 import dev.septum.kvm.TraceSink;
 import dev.septum.lab.run.RunReport.Found;
 import dev.septum.lab.run.RunReport.PhaseReport;
 import dev.septum.lab.run.RunReport.StepReport;
+import dev.septum.lab.scenario.BackendCheck;
 import dev.septum.lab.scenario.Phase;
 import dev.septum.lab.scenario.Scenario;
 import dev.septum.lab.scenario.ScenarioException;
 import dev.septum.lab.scenario.ScenarioFile;
 import dev.septum.lab.scenario.Step;
-import dev.septum.tdx.TdxDesign;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
@@ -37,13 +38,14 @@ public final class ScenarioRun {
   private ScenarioRun(
       HookedKernel kernel,
       ScenarioFile file,
-      TdxDesign design,
+      KvmBackend backend,
       TraceSink trace,
       ConcurrentPhases watcher)
       throws ScenarioException {
+    BackendCheck.checkAll(file, backend);
     this.file = file;
     this.watcher = watcher;
-    this.host = ScenarioHost.of(kernel, file, design, trace);
+    this.host = ScenarioHost.of(kernel, file, backend, trace);
     this.findings = new Findings(file);
     this.expectations = new ExpectationCheck(host, findings);
     this.steps = new StepRunner(host, expectations, findings);
@@ -54,9 +56,9 @@ public final class ScenarioRun {
    *
    * @throws ScenarioException if its host or its VMs cannot be set up as it says
    */
-  public static RunReport run(ScenarioFile file, TdxDesign design, TraceSink trace)
+  public static RunReport run(ScenarioFile file, KvmBackend backend, TraceSink trace)
       throws ScenarioException {
-    return new ScenarioRun(new HookedKernel(), file, design, trace, ConcurrentPhases.UNWATCHED)
+    return new ScenarioRun(new HookedKernel(), file, backend, trace, ConcurrentPhases.UNWATCHED)
         .run();
   }
 
@@ -66,9 +68,13 @@ public final class ScenarioRun {
    * @throws ScenarioException if its host or its VMs cannot be set up as it says
    */
   public static RunReport run(
-      Kernel kernel, ScenarioFile file, TdxDesign design, TraceSink trace, ConcurrentPhases watcher)
+      Kernel kernel,
+      ScenarioFile file,
+      KvmBackend backend,
+      TraceSink trace,
+      ConcurrentPhases watcher)
       throws ScenarioException {
-    return new ScenarioRun(new HookedKernel(kernel), file, design, trace, watcher).run();
+    return new ScenarioRun(new HookedKernel(kernel), file, backend, trace, watcher).run();
   }
 
   private RunReport run() {

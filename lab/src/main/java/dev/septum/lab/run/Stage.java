@@ -1,10 +1,10 @@
 package dev.septum.lab.run;
 
+import dev.septum.kvm.KvmBackend;
 import dev.septum.kvm.TraceSink;
 import dev.septum.lab.scenario.ScenarioException;
 import dev.septum.lab.scenario.ScenarioFile;
 import dev.septum.lab.scenario.Step;
-import dev.septum.tdx.TdxDesign;
 
 /** The host of a scenario, on which somebody else has steps done and judges what comes of them. */
 public final class Stage {
@@ -13,8 +13,8 @@ public final class Stage {
   private final StepRunner steps;
 
   /** Sets the host of a scenario up. */
-  public Stage(ScenarioFile file, TdxDesign design, TraceSink trace) throws ScenarioException {
-    host = ScenarioHost.of(new HookedKernel(), file, design, trace);
+  public Stage(ScenarioFile file, KvmBackend backend, TraceSink trace) throws ScenarioException {
+    host = ScenarioHost.of(new HookedKernel(), file, backend, trace);
     Findings ignored = new Findings(file);
     steps = new StepRunner(host, new ExpectationCheck(host, ignored), ignored);
   }

@@ -318,15 +318,10 @@ final class StepRunner {
       if (place != null) {
         host.pages().faults().failNext(place, next + i);
       } else if (leaf != null && injection.interrupted()) {
-        host.tdx().module().injector().on(leaf).next(next + i).interrupt();
+        host.injector().on(leaf).next(next + i).interrupt();
       } else if (leaf != null) {
         String name = injection.status() == null ? "TDX_OPERAND_BUSY" : injection.status();
-        host.tdx()
-            .module()
-            .injector()
-            .on(leaf)
-            .next(next + i)
-            .fail(TdxStatus.named(name).orElseThrow());
+        host.injector().on(leaf).next(next + i).fail(TdxStatus.named(name).orElseThrow());
       }
     }
   }

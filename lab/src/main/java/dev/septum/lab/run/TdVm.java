@@ -3,6 +3,7 @@ package dev.septum.lab.run;
 import com.google.common.collect.ImmutableList;
 import com.google.common.collect.TreeRangeSet;
 import dev.septum.kvm.Errno;
+import dev.septum.kvm.PageLevel;
 import dev.septum.lab.scenario.ByteRange;
 import dev.septum.lab.scenario.Counters;
 import dev.septum.lab.scenario.Kind;
@@ -185,8 +186,22 @@ public final class TdVm extends EmulatedVm {
     return step.as() == null ? !view().isPrivate(gpa >>> 12) : step.as() == Kind.SHARED;
   }
 
-  static List<ByteRange> ranges(@Nullable List<ByteRange> ranges) {
-    return ranges == null ? List.of() : ranges;
+  @Override
+  public boolean hasExternalTable() {
+    return true;
+  }
+
+  @Override
+  public List<ExternalLeaf> externalLeafs() {
+    return td().tdxHost().module().view().leafs(td().tdr() << 12).stream()
+        .map(
+            leaf ->
+                new ExternalLeaf(
+                    leaf.gpa() >>> 12,
+                    PageLevel.of(leaf.level() + 1),
+                    leaf.hpa() >>> 12,
+                    leaf.state()))
+        .toList();
   }
 
   @Override

@@ -37,7 +37,8 @@ public record Expectation(
         Map<String, Amount> stats,
     @JsonPropertyDescription("The same, by how much they grew in this phase.")
         Map<String, Amount> growth,
-    @JsonPropertyDescription("SEAMCALLs in this phase.") Map<SeamcallLeaf, Amount> seamcalls,
+    @JsonPropertyDescription("SEAMCALLs in this phase, of a backend with a TDX module.")
+        Map<SeamcallLeaf, Amount> seamcalls,
     @JsonPropertyDescription(
             "Host pages by owner: guest_memory, user_memory, mmu_page_table, sept_page,"
                 + " external_page_table, pamt_cache, pamt_page, td_control, free.")

@@ -15,7 +15,9 @@ public record Injection(
                 + " external_page_table, guest_memory, user_memory, td_control)"
                 + " or kvm_mmu_page_header.")
         @Nullable String allocation,
-    @JsonPropertyDescription("A SEAMCALL that is disturbed, such as TDH_MEM_PAGE_DEMOTE.")
+    @JsonPropertyDescription(
+            "A SEAMCALL that is disturbed, such as TDH_MEM_PAGE_DEMOTE; of a backend with a TDX"
+                + " module.")
         @Nullable SeamcallLeaf seamcall,
     @JsonPropertyDescription(
             "What the SEAMCALL returns without having done anything: a status such as"

@@ -15,8 +15,8 @@ public record Scenario(
     @JsonPropertyDescription("More about it: where it comes from, what to look at.")
         @Nullable String about,
     @JsonPropertyDescription(
-            "The backends that the file is written for; the first one is run unless --backend says"
-                + " otherwise. Default: tdx.")
+            "The backends that the file is written for, of those that septum backends lists; the"
+                + " first one is run unless --backend says otherwise. Default: tdx.")
         List<String> backends,
     @JsonPropertyDescription("The machine. Default: 4G of memory, a module with Dynamic PAMT.")
         HostSetup host,

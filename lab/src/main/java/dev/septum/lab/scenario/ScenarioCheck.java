@@ -1,9 +1,6 @@
 package dev.septum.lab.scenario;
 
-import com.google.common.collect.Sets;
-import dev.septum.kvm.KvmBackends;
 import dev.septum.kvm.VmType;
-import dev.septum.tdx.TdBackend;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -28,11 +25,8 @@ final class ScenarioCheck {
   private final StepCheck steps;
   private final ExpectationsCheck expectations;
 
-  ScenarioCheck(ScenarioFile file) {
-    Set<String> backends =
-        Sets.filter(
-            KvmBackends.onClassPath().all().keySet(),
-            name -> KvmBackends.onClassPath().named(name) instanceof TdBackend);
+  /** Of a file that may name these backends. */
+  ScenarioCheck(ScenarioFile file, Set<String> backends) {
     this.scenario = file.scenario();
     this.refusals = new Refusals(file);
     this.expectations = new ExpectationsCheck(scenario, refusals, backends);

@@ -37,6 +37,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Collection;
 import java.util.List;
+import java.util.Set;
 import java.util.function.Function;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
@@ -80,10 +81,11 @@ public final class ScenarioReader {
   /**
    * Reads and checks a file.
    *
+   * @param backends that it may name
    * @throws ScenarioException if it is no scenario; the message says where and why
    */
-  public static ScenarioFile read(Path file) throws ScenarioException {
-    return read(file.toString(), textOf(file, MAX_BYTES));
+  public static ScenarioFile read(Path file, Set<String> backends) throws ScenarioException {
+    return read(file.toString(), textOf(file, MAX_BYTES), backends);
   }
 
   /**
@@ -107,22 +109,24 @@ public final class ScenarioReader {
   }
 
   /** Reads and checks files, all of them or none. */
-  public static ImmutableList<ScenarioFile> readAll(List<Path> files) throws ScenarioException {
+  public static ImmutableList<ScenarioFile> readAll(List<Path> files, Set<String> backends)
+      throws ScenarioException {
     ImmutableList.Builder<ScenarioFile> all = ImmutableList.builder();
     for (Path file : files) {
-      all.add(read(file));
+      all.add(read(file, backends));
     }
     return all.build();
   }
 
   /** The same of a text; {@code name} stands for the file. */
-  public static ScenarioFile read(String name, String text) throws ScenarioException {
+  public static ScenarioFile read(String name, String text, Set<String> backends)
+      throws ScenarioException {
     Lines lines;
     try (YAMLParser parser = YAML.createParser(text)) {
       lines = Lines.of(name, parser);
       Scenario scenario = MAPPER.readValue(text, Scenario.class);
       ScenarioFile file = new ScenarioFile(name, text, scenario, lines);
-      new ScenarioCheck(file).run();
+      new ScenarioCheck(file, backends).run();
       return file;
     } catch (JsonMappingException e) {
       throw new ScenarioException(sentence(name, e));

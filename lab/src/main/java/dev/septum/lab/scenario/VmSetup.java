@@ -12,8 +12,9 @@ import org.jspecify.annotations.Nullable;
  */
 public record VmSetup(
     @JsonPropertyDescription(
-            "tdx (private memory behind the S-EPT), sw-protected (private memory without hardware"
-                + " behind it) or default (an ordinary VM). Default: tdx.")
+            "tdx (private memory in the backend's external page table; with a TDX module that is a"
+                + " TD and its S-EPT), sw-protected (private memory without hardware behind it) or"
+                + " default (an ordinary VM). Default: tdx.")
         TypeName type,
     @JsonPropertyDescription("vCPUs, numbered from 0. Default: 1.") Integer vcpus,
     @JsonPropertyDescription("Memory slots that are there when the scenario begins.")

@@ -8,6 +8,7 @@ import dev.septum.kernel.PageOwner;
 import dev.septum.lab.run.QuietLog;
 import dev.septum.lab.run.ScenarioHost;
 import dev.septum.lab.sweep.Plan.Disturbance;
+import dev.septum.tdx.TdxHost;
 import dev.septum.tdx.module.Injected;
 import dev.septum.tdx.module.SeamcallLeaf;
 import java.util.ArrayList;
@@ -40,17 +41,19 @@ final class Disturber {
   /** From now on the flow is watched. */
   void start() {
     host.pages().faults().failWhen((place, call) -> disturbsAllocation(place));
-    host.tdx().module().injector().watch(this::called);
+    host.watchSeamcalls(this::called);
     host.kernel().before(LockClass.PAMT_LOCK, 1, Integer.MAX_VALUE, this::aboutToLock);
   }
 
   /** The flow is over. */
   void stop() {
     host.pages().faults().clear();
-    host.tdx().module().injector().watch(null);
+    host.watchSeamcalls(null);
     host.kernel().clearHooks();
-    Dpamt dpamt = host.tdx().dpamt();
-    neighbours.forEach(dpamt::put);
+    TdxHost tdx = host.tdx();
+    if (tdx != null) {
+      neighbours.forEach(tdx.dpamt()::put);
+    }
     neighbours.clear();
   }
 
@@ -109,8 +112,12 @@ final class Disturber {
 
   /** Gets a pair for each page that may become one of the S-EPT and has none in its range. */
   private void getPairsForNewPages() {
+    TdxHost tdx = host.tdx();
+    if (tdx == null) {
+      return;
+    }
     PageAllocator pages = host.pages();
-    Dpamt dpamt = host.tdx().dpamt();
+    Dpamt dpamt = tdx.dpamt();
     for (long pfn = 0; pfn < pages.totalPages(); pfn++) {
       if (pages.ownerOf(pfn) == PageOwner.EXTERNAL_PAGE_TABLE
           && dpamt.refcount(pfn) == 0

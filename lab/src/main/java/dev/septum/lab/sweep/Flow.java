@@ -2,6 +2,7 @@ package dev.septum.lab.sweep;
 
 import com.google.common.collect.ImmutableList;
 import dev.septum.kernel.PageOwner;
+import dev.septum.kvm.KvmBackend;
 import dev.septum.kvm.TraceSink;
 import dev.septum.lab.run.AfterFailures;
 import dev.septum.lab.run.QuietLog;
@@ -13,7 +14,6 @@ import dev.septum.lab.scenario.ScenarioException;
 import dev.septum.lab.scenario.ScenarioFile;
 import dev.septum.lab.scenario.Step;
 import dev.septum.lab.scenario.Verb;
-import dev.septum.tdx.TdxDesign;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -31,7 +31,7 @@ final class Flow {
   private static final int TRIES = 5;
 
   private final ScenarioFile file;
-  private final TdxDesign design;
+  private final KvmBackend backend;
   private final int phase;
 
   /** What is done in the flow; expectations are for undisturbed runs. */
@@ -45,9 +45,9 @@ final class Flow {
   private final ImmutableList<Point> points;
 
   /** Runs the flow once, undisturbed. */
-  Flow(ScenarioFile file, TdxDesign design, int phase) throws ScenarioException {
+  Flow(ScenarioFile file, KvmBackend backend, int phase) throws ScenarioException {
     this.file = file;
-    this.design = design;
+    this.backend = backend;
     this.phase = phase;
     this.steps =
         stepsOf(file.scenario().phases().get(phase)).stream()
@@ -81,7 +81,7 @@ final class Flow {
 
   /** A host on which everything before the flow has happened. */
   private Stage prepared() throws ScenarioException {
-    Stage stage = new Stage(file, design, TraceSink.OFF);
+    Stage stage = new Stage(file, backend, TraceSink.OFF);
     for (int i = 0; i < phase; i++) {
       Phase before = file.scenario().phases().get(i);
       List<Step> earlier = stepsOf(before);

@@ -4,11 +4,9 @@ import com.google.common.primitives.ImmutableLongArray;
 import dev.septum.kernel.PageAllocator;
 import dev.septum.lab.run.EmulatedVm;
 import dev.septum.lab.run.ScenarioHost;
-import dev.septum.lab.run.TdVm;
 import dev.septum.mmu.GuestMemfd;
 import dev.septum.mmu.MappedLeaf;
 import dev.septum.mmu.Memslot;
-import dev.septum.tdx.module.TdxModuleView.SeptLeaf;
 import java.util.Map;
 import java.util.Objects;
 import java.util.TreeMap;
@@ -45,8 +43,8 @@ record MemoryState(Map<String, ImmutableLongArray> parts) {
     for (EmulatedVm vm : host.livingVms()) {
       parts.put("shared memory of " + vm.name(), leafs(vm, detail));
       parts.put("attributes of " + vm.name(), attributes(vm));
-      if (vm instanceof TdVm td) {
-        parts.put("private memory of " + vm.name(), septLeafs(host, td, detail));
+      if (vm.hasExternalTable()) {
+        parts.put("private memory of " + vm.name(), externalLeafs(vm, detail));
       }
     }
     if (detail != Detail.GUEST_FRAMES) {
@@ -63,11 +61,10 @@ record MemoryState(Map<String, ImmutableLongArray> parts) {
     return all.build();
   }
 
-  private static ImmutableLongArray septLeafs(ScenarioHost host, TdVm td, Detail detail) {
+  private static ImmutableLongArray externalLeafs(EmulatedVm vm, Detail detail) {
     ImmutableLongArray.Builder all = ImmutableLongArray.builder();
-    for (SeptLeaf leaf : host.tdx().module().view().leafs(td.td().tdr() << 12)) {
-      long pages = 1L << (9 * leaf.level());
-      add(all, leaf.gpa() >>> 12, leaf.hpa() >>> 12, pages, leaf.state().ordinal(), detail);
+    for (EmulatedVm.ExternalLeaf leaf : vm.externalLeafs()) {
+      add(all, leaf.gfn(), leaf.pfn(), leaf.level().pages(), leaf.state().ordinal(), detail);
     }
     return all.build();
   }

@@ -1,6 +1,7 @@
 package dev.septum.lab.sweep;
 
 import com.google.common.collect.ImmutableList;
+import dev.septum.kvm.KvmBackend;
 import dev.septum.lab.InParallel;
 import dev.septum.lab.Progress;
 import dev.septum.lab.report.FindingKind;
@@ -11,7 +12,6 @@ import dev.septum.lab.sweep.Plan.Disturbance;
 import dev.septum.lab.sweep.SweepReport.FlowReport;
 import dev.septum.lab.sweep.SweepReport.Group;
 import dev.septum.lab.sweep.SweepReport.Row;
-import dev.septum.tdx.TdxDesign;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.Comparator;
@@ -30,7 +30,7 @@ public final class Sweep {
         Comparator.comparing(Cell::place).thenComparing(Cell::mode).thenComparing(Cell::outcome);
   }
 
-  private final TdxDesign design;
+  private final KvmBackend backend;
   private final long maxPairs;
   private final long seed;
   private final Progress progress;
@@ -40,8 +40,8 @@ public final class Sweep {
    *
    * @param maxPairs how many pairs to run of each flow; if there are more, the seed chooses
    */
-  public Sweep(TdxDesign design, long maxPairs, long seed, Progress progress) {
-    this.design = design;
+  public Sweep(KvmBackend backend, long maxPairs, long seed, Progress progress) {
+    this.backend = backend;
     this.maxPairs = maxPairs;
     this.seed = seed;
     this.progress = progress;
@@ -79,7 +79,7 @@ public final class Sweep {
         flows.add(sweep(file, phase));
       }
     }
-    return SweepReport.of(design.name(), seed, flows);
+    return SweepReport.of(backend.name(), seed, flows);
   }
 
   /**
@@ -95,14 +95,14 @@ public final class Sweep {
    *
    * @throws IllegalArgumentException if the text is no plan
    */
-  public static Replay replay(ScenarioFile file, TdxDesign design, int phase, String plan)
+  public static Replay replay(ScenarioFile file, KvmBackend backend, int phase, String plan)
       throws ScenarioException {
-    Outcome outcome = new Flow(file, design, phase).run(Plan.parse(plan));
+    Outcome outcome = new Flow(file, backend, phase).run(Plan.parse(plan));
     return new Replay(outcome.kind(), outcome.wasDisturbed(), outcome.findings());
   }
 
   private FlowReport sweep(ScenarioFile file, int phase) throws ScenarioException {
-    Flow flow = new Flow(file, design, phase);
+    Flow flow = new Flow(file, backend, phase);
     Phase swept = file.scenario().phases().get(phase);
     String name = swept.name() == null ? "phase " + (phase + 1) : swept.name();
     Map<Cell, Long> cells = new TreeMap<>(Cell.ORDER);

@@ -4,17 +4,18 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.google.common.collect.ImmutableMap;
 import dev.septum.kernel.Placement;
+import dev.septum.kvm.KvmBackend;
 import dev.septum.kvm.TraceSink;
 import dev.septum.lab.BootOptions;
 import dev.septum.lab.MapGpaChunk;
 import dev.septum.lab.Progress;
+import dev.septum.lab.TestBackends;
 import dev.septum.lab.bootlog.BootLog;
 import dev.septum.lab.bootlog.BootLogException;
 import dev.septum.lab.bootlog.GuestLogs;
 import dev.septum.lab.bootlog.GuestMemoryMap;
 import dev.septum.lab.report.BootReport;
 import dev.septum.lab.report.JsonReport;
-import dev.septum.tdx.TdxDesign;
 import java.nio.file.Path;
 import java.util.OptionalLong;
 import org.junit.jupiter.api.Test;
@@ -32,12 +33,12 @@ class TdBootTest {
   @TempDir Path dir;
 
   private static BootOptions options() {
-    return options(TdxDesign.SOUND);
+    return options(TestBackends.SOUND);
   }
 
-  private static BootOptions options(TdxDesign design) {
+  private static BootOptions options(KvmBackend backend) {
     return new BootOptions(
-        design,
+        backend,
         1,
         MapGpaChunk.CHUNK_2M,
         true,
@@ -51,7 +52,7 @@ class TdBootTest {
   private static BootOptions options(
       MapGpaChunk chunk, boolean dynamicPamt, boolean touchFirst, Placement placement, int vcpus) {
     return new BootOptions(
-        TdxDesign.SOUND,
+        TestBackends.SOUND,
         vcpus,
         chunk,
         dynamicPamt,
@@ -208,7 +209,7 @@ class TdBootTest {
     GuestMemoryMap map = BootLog.readMap(GuestLogs.real(G1));
     BootOptions options =
         new BootOptions(
-            TdxDesign.SOUND,
+            TestBackends.SOUND,
             1,
             MapGpaChunk.CHUNK_2M,
             true,
@@ -234,8 +235,8 @@ class TdBootTest {
    */
   @Test
   void onThePostedDesign_theSameBootComesToTheSameReport() throws BootLogException {
-    BootReport posted = boot(G1, options(TdxDesign.POSTED_V3));
-    BootReport sound = boot(G1, options(TdxDesign.SOUND));
+    BootReport posted = boot(G1, options(TestBackends.POSTED_V3));
+    BootReport sound = boot(G1, options(TestBackends.SOUND));
 
     assertHeld(posted);
     assertThat(posted.host().backend()).isEqualTo("tdx-v3");

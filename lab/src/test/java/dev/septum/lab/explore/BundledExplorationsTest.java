@@ -6,10 +6,9 @@ import com.google.common.collect.ImmutableMap;
 import com.google.common.collect.ImmutableSet;
 import dev.septum.kernel.schedule.Carrier;
 import dev.septum.kernel.schedule.ExplorationWatcher;
+import dev.septum.lab.TestBackends;
 import dev.septum.lab.run.Examples;
 import dev.septum.lab.scenario.ScenarioFile;
-import dev.septum.lab.scenario.ScenarioReader;
-import dev.septum.tdx.TdxDesign;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -65,11 +64,9 @@ class BundledExplorationsTest {
 
   private ExploreReport explore(String name, String backend, Search.Kind kind, int bound, long most)
       throws Exception {
-    ScenarioFile file = ScenarioReader.read(DIRECTORY.resolve(name));
-    TdxDesign design =
-        backend.equals(TdxDesign.SOUND.name()) ? TdxDesign.SOUND : TdxDesign.POSTED_V3;
+    ScenarioFile file = TestBackends.read(DIRECTORY.resolve(name));
     Search search = new Search(kind, bound, 0, most, new Search.Bounds(0, 20_000, true), false);
-    return new Explorer(file, design, search, Carrier.best(), directory, false)
+    return new Explorer(file, TestBackends.named(backend), search, Carrier.best(), directory, false)
         .run(2, ExplorationWatcher.NONE);
   }
 
@@ -89,11 +86,20 @@ class BundledExplorationsTest {
   @ParameterizedTest
   @MethodSource("names")
   void theFirstSchedules_comeToWhatIsAllowed(String name) throws Exception {
-    for (String backend : ScenarioReader.read(DIRECTORY.resolve(name)).backends()) {
+    for (String backend : TestBackends.read(DIRECTORY.resolve(name)).backends()) {
       ExploreReport report = explore(name, backend, 40);
       assertThat(report.findings()).as(backend).isEmpty();
       assertThat(OUTCOMES.get(name)).as(backend).containsAll(texts(report));
     }
+  }
+
+  @ParameterizedTest
+  @MethodSource("names")
+  void theFirstSchedules_onTheReference_findNothing(String name) throws Exception {
+    ExploreReport report = explore(name, "reference", 40);
+    assertThat(report.findings()).isEmpty();
+    assertThat(report.backend()).isEqualTo("reference");
+    assertThat(texts(report)).isNotEmpty().noneMatch(text -> text.contains("pending"));
   }
 
   /** All of them, or all with one preemption, and how many schedules that is. */
@@ -110,7 +116,7 @@ class BundledExplorationsTest {
   void allSchedules_comeToAllThatIsAllowed(String name, Search.Kind kind, long schedules)
       throws Exception {
     int bound = kind == Search.Kind.BOUNDED ? 1 : 0;
-    ExploreReport report = explore(name, TdxDesign.SOUND.name(), kind, bound, 200_000);
+    ExploreReport report = explore(name, TestBackends.SOUND.name(), kind, bound, 200_000);
     assertThat(report.findings()).isEmpty();
     assertThat(report.complete()).isTrue();
     assertThat(report.schedules()).isEqualTo(schedules);

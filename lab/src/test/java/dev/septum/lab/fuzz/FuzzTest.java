@@ -2,30 +2,30 @@ package dev.septum.lab.fuzz;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.septum.kvm.KvmBackend;
 import dev.septum.lab.Progress;
+import dev.septum.lab.TestBackends;
 import dev.septum.lab.fuzz.FuzzReport.Found;
-import dev.septum.lab.scenario.ScenarioReader;
-import dev.septum.tdx.TdxDesign;
 import org.junit.jupiter.api.Test;
 
 class FuzzTest {
 
-  private static FuzzReport fuzz(TdxDesign design, long seed, long runs) {
-    return new Fuzz(design, 12, Progress.OFF).run(seed, runs);
+  private static FuzzReport fuzz(KvmBackend backend, long seed, long runs) {
+    return new Fuzz(backend, 12).run(seed, runs, Progress.OFF);
   }
 
   @Test
   void everyScenario_isOneThatCanBeRead() throws Exception {
     for (long seed = 0; seed < 200; seed++) {
-      RandomScenario scenario = RandomScenario.of(seed, 20);
-      assertThat(ScenarioReader.read("random", scenario.text()).scenario().phases()).hasSize(20);
-      assertThat(RandomScenario.of(seed, 20)).isEqualTo(scenario);
+      RandomScenario scenario = RandomScenario.of(seed, 20, TestBackends.SOUND);
+      assertThat(TestBackends.read("random", scenario.text()).scenario().phases()).hasSize(20);
+      assertThat(RandomScenario.of(seed, 20, TestBackends.SOUND)).isEqualTo(scenario);
     }
   }
 
   @Test
   void theSoundDesign_survives() {
-    FuzzReport report = fuzz(TdxDesign.SOUND, 1, 120);
+    FuzzReport report = fuzz(TestBackends.SOUND, 1, 120);
 
     assertThat(report.findings()).isEmpty();
     assertThat(report.held()).isTrue();
@@ -38,8 +38,22 @@ class FuzzTest {
   }
 
   @Test
+  void aBackendWithoutModule_survives_andOnlyAllocationsFail() {
+    RandomScenario scenario = RandomScenario.of(1, 200, TestBackends.REFERENCE);
+    assertThat(scenario.text())
+        .contains("backends: [reference]", "inject: {allocation: ")
+        .doesNotContain("seamcall");
+    assertThat(fuzz(TestBackends.REFERENCE, 1, 120).text())
+        .isEqualTo(
+            """
+            backend reference: 120 scenario(s) of 12 steps, seeds 1 to 120
+            Nothing was found.
+            """);
+  }
+
+  @Test
   void thePostedDesign_doesNot_andTheScenarioIsShortened() {
-    FuzzReport report = fuzz(TdxDesign.POSTED_V3, 3, 1);
+    FuzzReport report = fuzz(TestBackends.POSTED_V3, 3, 1);
 
     assertThat(report.held()).isFalse();
     Found found = report.findings().get(0);
@@ -50,7 +64,7 @@ class FuzzTest {
             "  - steps: [{inject: {seamcall: TDH_PHYMEM_PAMT_ADD, status: TDX_OPERAND_INVALID,"
                 + " times: 2}}, {vcpu: 1, accept: 0x88000..0x288000, returns: any},"
                 + " {stop-injecting: true}]");
-    assertThat(fuzz(TdxDesign.POSTED_V3, 3, 1)).isEqualTo(report);
-    assertThat(fuzz(TdxDesign.SOUND, 3, 1).held()).isTrue();
+    assertThat(fuzz(TestBackends.POSTED_V3, 3, 1)).isEqualTo(report);
+    assertThat(fuzz(TestBackends.SOUND, 3, 1).held()).isTrue();
   }
 }

@@ -10,10 +10,10 @@ import dev.septum.kernel.Placement;
 import dev.septum.kvm.TraceSink;
 import dev.septum.lab.BootOptions;
 import dev.septum.lab.MapGpaChunk;
+import dev.septum.lab.TestBackends;
 import dev.septum.lab.bootlog.BootLog;
 import dev.septum.lab.bootlog.GuestLogs;
 import dev.septum.lab.report.BootReport.OutcomeSection;
-import dev.septum.tdx.TdxDesign;
 import java.util.Iterator;
 import java.util.List;
 import java.util.OptionalLong;
@@ -25,7 +25,7 @@ class ReportsTest {
 
   private static final BootOptions OPTIONS =
       new BootOptions(
-          TdxDesign.POSTED_V3,
+          TestBackends.POSTED_V3,
           4,
           MapGpaChunk.CHUNK_2M,
           true,
@@ -62,7 +62,7 @@ class ReportsTest {
         .isEqualTo(
             """
             {"memoryBytes":6442450944,"placement":"seeded","seed":7,"dynamicPamt":true,\
-            "mapGpaChunk":"2M","backend":"tdx-v3"}""");
+            "mapGpaChunk":"2M","backend":"tdx-v3","tdxModule":true}""");
     assertThat(json.get("memory").get("ranges").get(0).toString())
         .isEqualTo(
             """

@@ -33,7 +33,7 @@ public final class SampleReports {
     return new BootReport(
         BootReport.FORMAT,
         GuestSection.of(map, options),
-        HostSection.of(options, options.hostMemoryBytes().orElse(6L << 30)),
+        HostSection.of(options, options.hostMemoryBytes().orElse(6L << 30), true),
         MemorySection.of(map),
         new AcceptSection(ImmutableMap.of("2M", 2041L, "4K", 2787L)),
         new FaultSection(ImmutableMap.of("private, accept at 2M", 2041L)),

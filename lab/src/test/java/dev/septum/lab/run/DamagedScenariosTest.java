@@ -3,10 +3,10 @@ package dev.septum.lab.run;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 
+import dev.septum.lab.TestBackends;
 import dev.septum.lab.bootlog.LogDamage;
 import dev.septum.lab.scenario.ScenarioException;
 import dev.septum.lab.scenario.ScenarioFile;
-import dev.septum.lab.scenario.ScenarioReader;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -75,7 +75,7 @@ class DamagedScenariosTest {
 
   private static boolean isRun(String text) {
     try {
-      ScenarioFile file = ScenarioReader.read("s.yaml", text);
+      ScenarioFile file = TestBackends.read("s.yaml", text);
       RunReport report =
           assertTimeoutPreemptively(
               LONGEST_RUN,

@@ -1,10 +1,9 @@
 package dev.septum.lab.run;
 
 import dev.septum.kvm.TraceSink;
+import dev.septum.lab.TestBackends;
 import dev.septum.lab.scenario.ScenarioException;
 import dev.septum.lab.scenario.ScenarioFile;
-import dev.septum.lab.scenario.ScenarioReader;
-import dev.septum.tdx.TdxDesign;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -28,17 +27,12 @@ public final class Examples {
 
   /** Runs a scenario on a backend. */
   public static RunReport run(ScenarioFile file, String backend) throws ScenarioException {
-    TdxDesign design =
-        Stream.of(TdxDesign.SOUND, TdxDesign.POSTED_V3)
-            .filter(d -> d.name().equals(backend))
-            .findFirst()
-            .orElseThrow();
-    return ScenarioRun.run(file, design, TraceSink.OFF);
+    return ScenarioRun.run(file, TestBackends.named(backend), TraceSink.OFF);
   }
 
   /** Runs a text on the first backend that it names. */
   public static RunReport run(String text) throws ScenarioException {
-    ScenarioFile file = ScenarioReader.read("s.yaml", text);
+    ScenarioFile file = TestBackends.read("s.yaml", text);
     return run(file, file.defaultBackend());
   }
 

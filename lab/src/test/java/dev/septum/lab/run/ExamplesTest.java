@@ -2,10 +2,10 @@ package dev.septum.lab.run;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.septum.lab.TestBackends;
 import dev.septum.lab.scenario.Phase;
 import dev.septum.lab.scenario.Scenario;
 import dev.septum.lab.scenario.ScenarioFile;
-import dev.septum.lab.scenario.ScenarioReader;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -21,7 +21,7 @@ class ExamplesTest {
   static List<Arguments> examplesAndBackends() throws Exception {
     List<Arguments> all = new ArrayList<>();
     for (Path example : Examples.all()) {
-      for (String backend : ScenarioReader.read(example).backends()) {
+      for (String backend : TestBackends.read(example).backends()) {
         all.add(Arguments.of(example.getFileName().toString(), backend));
       }
     }
@@ -35,7 +35,7 @@ class ExamplesTest {
   @ParameterizedTest(name = "{0} on {1}")
   @MethodSource("examplesAndBackends")
   void example_holds(String name, String backend) throws Exception {
-    RunReport report = Examples.run(ScenarioReader.read(Examples.DIRECTORY.resolve(name)), backend);
+    RunReport report = Examples.run(TestBackends.read(Examples.DIRECTORY.resolve(name)), backend);
     assertThat(Examples.findings(report)).isEmpty();
     assertThat(report.held()).isTrue();
     assertThat(report.backend()).isEqualTo(backend);
@@ -47,6 +47,7 @@ class ExamplesTest {
         .extracting(example -> example.getFileName().toString())
         .containsExactly(
             "accept_split.yaml",
+            "any_backend.yaml",
             "attributes_split.yaml",
             "busy_twice.yaml",
             "cache_drained.yaml",
@@ -68,7 +69,7 @@ class ExamplesTest {
   @ParameterizedTest
   @MethodSource("examples")
   void example_saysWhereItIsFrom_andExpectsSomething(Path example) throws Exception {
-    ScenarioFile file = ScenarioReader.read(example);
+    ScenarioFile file = TestBackends.read(example);
     Scenario scenario = file.scenario();
     assertThat(scenario.about()).isNotBlank();
     List<Phase> phases = scenario.phases();

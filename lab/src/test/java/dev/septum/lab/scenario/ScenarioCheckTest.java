@@ -3,6 +3,7 @@ package dev.septum.lab.scenario;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.septum.lab.TestBackends;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -11,7 +12,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 class ScenarioCheckTest {
 
   private static void assertRefused(String text, String message) {
-    assertThatThrownBy(() -> ScenarioReader.read("s.yaml", text))
+    assertThatThrownBy(() -> TestBackends.read("s.yaml", text))
         .isInstanceOf(ScenarioException.class)
         .hasMessage("s.yaml:" + message);
   }
@@ -95,7 +96,7 @@ class ScenarioCheckTest {
         "host: {memory: 0} | host.memory: 0 is not accepted; accepted: a multiple of 2M up to 4T",
         "host: {memory: 8T} | host.memory: 8T is not accepted; accepted: a multiple of 2M up to 4T",
         "backends: [] | backends: at least one backend is needed",
-        "backends: [tdx, sev] | backends: there is no backend \"sev\"; accepted: tdx, tdx-v3",
+        "backends: [tdx, sev] | backends: there is no backend \"sev\"; accepted: none, reference, tdx, tdx-v3",
         "files: {f: {size: 0}} | files.f.size: a file needs at least one page",
         "files: {f: {size: 5}} | files.f.size: 0x5 is not accepted; accepted: a multiple of 4K up to"
             + " 4096T",
@@ -169,7 +170,7 @@ class ScenarioCheckTest {
         "{vm: vm, add-slot: {slot: 0, gpa: 0, size: 4K}} | .add-slot[0].slot: 0 is not accepted;"
             + " accepted: 1 to 65535",
         "{vcpu: td/0, read: 0+4K, returns: {sev: OK}} | .returns: there is no backend \"sev\";"
-            + " accepted: tdx, tdx-v3",
+            + " accepted: none, reference, tdx, tdx-v3",
         "{inject: {next: 2}} | .inject: an injection has one of allocation, seamcall, before",
         "{inject: {allocation: pages}} | .inject.allocation: there is no allocation \"pages\";"
             + " accepted: ",
@@ -197,13 +198,13 @@ class ScenarioCheckTest {
         "{expect: {pages: {mine: 0}}} | .expect.pages.mine: there is no owner \"mine\"; accepted: ",
         "{expect: {allocated: {g: 0}}} | .expect.allocated.g: there is no file \"g\"; accepted: f",
         "{expect: {leaks: mine}} | .expect.leaks: there is no owner \"mine\"; accepted: ",
-        "{expect: {backends: sev}} | .expect.backends: there is no backend \"sev\"; accepted: tdx,"
-            + " tdx-v3",
+        "{expect: {backends: sev}} | .expect.backends: there is no backend \"sev\"; accepted:"
+            + " none, reference, tdx, tdx-v3",
       })
   void steps(String step, String message) {
     // Lists of names are long; they are cut off here.
     String whole = "s.yaml:7: phases[0].steps[0]" + message;
-    assertThatThrownBy(() -> ScenarioReader.read("s.yaml", withStep(step)))
+    assertThatThrownBy(() -> TestBackends.read("s.yaml", withStep(step)))
         .isInstanceOf(ScenarioException.class)
         .satisfies(
             e -> {

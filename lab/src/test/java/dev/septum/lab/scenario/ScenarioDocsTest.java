@@ -8,6 +8,7 @@ import com.networknt.schema.JsonSchema;
 import com.networknt.schema.JsonSchemaFactory;
 import com.networknt.schema.SpecVersion;
 import com.networknt.schema.ValidationMessage;
+import dev.septum.lab.TestBackends;
 import dev.septum.lab.run.Examples;
 import dev.septum.lab.run.RunReport;
 import dev.septum.lab.run.RunText;
@@ -99,7 +100,7 @@ class ScenarioDocsTest {
     while (block.find()) {
       blocks.add(block.group(2));
     }
-    ScenarioFile file = ScenarioReader.read("first.yaml", blocks.get(0));
+    ScenarioFile file = TestBackends.read("first.yaml", blocks.get(0));
     for (String backend : file.backends()) {
       RunReport report = Examples.run(file, backend);
       assertThat(RunText.of(report)).isEqualTo(blocks.get(1).replace("tdx\n", backend + "\n"));

@@ -3,6 +3,7 @@ package dev.septum.lab.scenario;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.septum.lab.TestBackends;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
@@ -20,7 +21,7 @@ class ScenarioReaderTest {
   @TempDir Path dir;
 
   private static void assertRefused(String text, String message) {
-    assertThatThrownBy(() -> ScenarioReader.read("s.yaml", text))
+    assertThatThrownBy(() -> TestBackends.read("s.yaml", text))
         .isInstanceOf(ScenarioException.class)
         .hasMessage("s.yaml:" + message);
   }
@@ -80,7 +81,7 @@ class ScenarioReaderTest {
     assertRefused("scenario: x\nscenario: y\n", "2: no YAML: Duplicate field 'scenario'");
     assertThatThrownBy(
             () ->
-                ScenarioReader.read(
+                TestBackends.read(
                     "s.yaml", "scenario: x\n" + VM + "phases: [{steps: []}]\n---\na: b\n"))
         .isInstanceOf(ScenarioException.class)
         .hasMessageStartingWith("s.yaml:");
@@ -88,12 +89,11 @@ class ScenarioReaderTest {
 
   @Test
   void absurdDepth_isRefused() {
-    assertThatThrownBy(() -> ScenarioReader.read("s.yaml", "a: " + "[".repeat(5000)))
+    assertThatThrownBy(() -> TestBackends.read("s.yaml", "a: " + "[".repeat(5000)))
         .isInstanceOf(ScenarioException.class)
         .hasMessageMatching("s\\.yaml:?\\d*: no YAML: [^\\n]*");
     assertThatThrownBy(
-            () ->
-                ScenarioReader.read("s.yaml", "vms: " + "{a: ".repeat(300) + "1" + "}".repeat(300)))
+            () -> TestBackends.read("s.yaml", "vms: " + "{a: ".repeat(300) + "1" + "}".repeat(300)))
         .isInstanceOf(ScenarioException.class)
         .hasMessageStartingWith("s.yaml:1: ");
   }
@@ -112,7 +112,7 @@ class ScenarioReaderTest {
   }
 
   private static void assertFile(Path file, String message) {
-    assertThatThrownBy(() -> ScenarioReader.read(file))
+    assertThatThrownBy(() -> TestBackends.read(file))
         .isInstanceOf(ScenarioException.class)
         .hasMessage(file + message);
   }
@@ -130,7 +130,7 @@ class ScenarioReaderTest {
         "{xyzzy: 4G+4K} | xyzzy: there is no such key; accepted: accept, add-slot, ",
       })
   void unknownKeys_getTheNearestOne(String step, String message) {
-    assertThatThrownBy(() -> ScenarioReader.read("s.yaml", withStep(step)))
+    assertThatThrownBy(() -> TestBackends.read("s.yaml", withStep(step)))
         .isInstanceOf(ScenarioException.class)
         .hasMessageStartingWith("s.yaml:5: phases[0].steps[0]." + message);
   }
@@ -223,7 +223,7 @@ class ScenarioReaderTest {
   @Test
   void jsonIsRead_andOneValueForAList() throws Exception {
     ScenarioFile file =
-        ScenarioReader.read(
+        TestBackends.read(
             "s.json",
             """
             {"scenario": "x", "backends": "tdx-v3", "vms": {"vm": {"type": "default"}},
@@ -236,7 +236,7 @@ class ScenarioReaderTest {
   @Test
   void lines_areThoseOfTheFile_alsoOfRangesThatAreWrittenInAnotherWay() throws Exception {
     ScenarioFile file =
-        ScenarioReader.read(
+        TestBackends.read(
             "s.yaml",
             """
             scenario: x

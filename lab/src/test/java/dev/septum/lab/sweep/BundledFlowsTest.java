@@ -2,13 +2,13 @@ package dev.septum.lab.sweep;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.septum.kvm.KvmBackend;
 import dev.septum.kvm.TraceSink;
 import dev.septum.lab.Progress;
+import dev.septum.lab.TestBackends;
 import dev.septum.lab.run.RunReport;
 import dev.septum.lab.run.ScenarioRun;
 import dev.septum.lab.scenario.ScenarioFile;
-import dev.septum.lab.scenario.ScenarioReader;
-import dev.septum.tdx.TdxDesign;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -28,7 +28,7 @@ class BundledFlowsTest {
   }
 
   private static ScenarioFile read(String name) throws Exception {
-    return ScenarioReader.read(SCENARIOS.resolve(name));
+    return TestBackends.read(SCENARIOS.resolve(name));
   }
 
   @Test
@@ -43,16 +43,17 @@ class BundledFlowsTest {
   @ParameterizedTest
   @MethodSource("flows")
   void undisturbed_everyFlowHoldsOnBothDesigns(String name) throws Exception {
-    for (TdxDesign design : List.of(TdxDesign.SOUND, TdxDesign.POSTED_V3)) {
-      RunReport report = ScenarioRun.run(read(name), design, TraceSink.OFF);
-      assertThat(report.allFindings()).as(design.name()).isEmpty();
+    for (KvmBackend backend : List.of(TestBackends.SOUND, TestBackends.POSTED_V3)) {
+      RunReport report = ScenarioRun.run(read(name), backend, TraceSink.OFF);
+      assertThat(report.allFindings()).as(backend.name()).isEmpty();
     }
   }
 
   @ParameterizedTest
   @MethodSource("flows")
   void disturbedAnywhere_theSoundDesignIsClean(String name) throws Exception {
-    SweepReport report = new Sweep(TdxDesign.SOUND, 60, 1, Progress.OFF).run(List.of(read(name)));
+    SweepReport report =
+        new Sweep(TestBackends.SOUND, 60, 1, Progress.OFF).run(List.of(read(name)));
 
     assertThat(report.flows().get(0).findings()).isEmpty();
     assertThat(report.flows().get(0).singles()).isGreaterThan(15);
@@ -60,9 +61,22 @@ class BundledFlowsTest {
 
   @ParameterizedTest
   @MethodSource("flows")
+  void disturbedAnywhere_theReferenceIsClean_andItsPointsAreAllocations(String name)
+      throws Exception {
+    SweepReport report =
+        new Sweep(TestBackends.REFERENCE, 60, 1, Progress.OFF).run(List.of(read(name)));
+
+    assertThat(report.backend()).isEqualTo("reference");
+    assertThat(report.flows().get(0).findings()).isEmpty();
+    assertThat(report.flows().get(0).singles()).isPositive();
+    assertThat(report.flows().get(0).rows()).extracting(SweepReport.Row::mode).containsOnly("fail");
+  }
+
+  @ParameterizedTest
+  @MethodSource("flows")
   void disturbedAnywhere_thePostedDesignIsNot(String name) throws Exception {
     SweepReport report =
-        new Sweep(TdxDesign.POSTED_V3, 0, 1, Progress.OFF).run(List.of(read(name)));
+        new Sweep(TestBackends.POSTED_V3, 0, 1, Progress.OFF).run(List.of(read(name)));
 
     assertThat(report.flows().get(0).findings()).isNotEmpty();
   }

@@ -4,8 +4,8 @@ import static dev.septum.lab.sweep.TestFlows.SHARE;
 import static dev.septum.lab.sweep.TestFlows.flow;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.septum.lab.TestBackends;
 import dev.septum.lab.scenario.ScenarioFile;
-import dev.septum.lab.scenario.ScenarioReader;
 import dev.septum.mmu.SplitDesign;
 import dev.septum.tdx.TdxDesign;
 import org.junit.jupiter.api.Test;
@@ -16,7 +16,7 @@ class FlowTest {
 
   @Test
   void points_areTheFlowsOwn_inTheirOrder() throws Exception {
-    assertThat(flow(TdxDesign.SOUND, SHARE).points())
+    assertThat(flow(TestBackends.SOUND, SHARE).points())
         .extracting(Point::toString)
         .containsExactly(
             "kvm_mmu_page_header#1",
@@ -54,7 +54,7 @@ class FlowTest {
   })
   void theSoundDesign_undoesAFailedSplit_andTheNextTrySucceeds(String plan, String kind)
       throws Exception {
-    Outcome outcome = flow(TdxDesign.SOUND, SHARE).run(Plan.parse(plan));
+    Outcome outcome = flow(TestBackends.SOUND, SHARE).run(Plan.parse(plan));
 
     assertThat(outcome.findings()).isEmpty();
     assertThat(outcome.kind()).isEqualTo(kind);
@@ -63,7 +63,7 @@ class FlowTest {
 
   @Test
   void aPointThatTheFlowDoesNotPass_isSaid() throws Exception {
-    Outcome outcome = flow(TdxDesign.SOUND, SHARE).run(Plan.parse("pamt_cache#9=fail"));
+    Outcome outcome = flow(TestBackends.SOUND, SHARE).run(Plan.parse("pamt_cache#9=fail"));
 
     assertThat(outcome.wasDisturbed()).isFalse();
     assertThat(outcome.kind()).isEqualTo(Outcome.ABSORBED);
@@ -72,7 +72,7 @@ class FlowTest {
   @Test
   void aGuestsFlow_isRunAgainFromItsBeginning() throws Exception {
     Outcome outcome =
-        flow(TdxDesign.SOUND, "{vcpu: 0, accept: 4M+8K}")
+        flow(TestBackends.SOUND, "{vcpu: 0, accept: 4M+8K}")
             .run(Plan.parse("TDH_MEM_PAGE_AUG#2=busy-twice"));
 
     assertThat(outcome.findings()).isEmpty();
@@ -82,7 +82,8 @@ class FlowTest {
 
   @Test
   void anErrorThatIsLost_isFoundInTheInvariants() throws Exception {
-    assertThat(flow(TdxDesign.POSTED_V3, SHARE).run(Plan.parse("mmu_page_table#1=fail")).findings())
+    assertThat(
+            flow(TestBackends.POSTED_V3, SHARE).run(Plan.parse("mmu_page_table#1=fail")).findings())
         .containsExactly(
             "VM 1: the mirror leaf at gfn 0x200 maps shared frames",
             "in the end there is another state than undisturbed: private memory of td");
@@ -90,7 +91,7 @@ class FlowTest {
 
   @Test
   void aVmThatIsBuggedWithoutNeed_isFound() throws Exception {
-    Flow flow = flow(TdxDesign.POSTED_V3, SHARE);
+    Flow flow = flow(TestBackends.POSTED_V3, SHARE);
 
     assertThat(flow.run(Plan.parse("TDH_MEM_PAGE_DEMOTE#1=busy")).findings())
         .containsExactly("the VM is bugged: SEAMCALL TDH_MEM_PAGE_DEMOTE failed: TDX_SW_ERROR");
@@ -102,7 +103,7 @@ class FlowTest {
 
   @Test
   void aStepThatNeverSucceeds_isFound() throws Exception {
-    Flow flow = flow(TdxDesign.SOUND, SHARE);
+    Flow flow = flow(TestBackends.SOUND, SHARE);
     Plan all =
         Plan.parse(
             "mmu_page_table#1=fail,mmu_page_table#2=fail,mmu_page_table#3=fail"
@@ -122,7 +123,7 @@ class FlowTest {
         TdxDesign.POSTED_V3.withMmu(
             TdxDesign.POSTED_V3.mmu().withErrors(SplitDesign.Errors.RETURNED));
     ScenarioFile file =
-        ScenarioReader.read(
+        TestBackends.read(
             "two.yaml",
             """
             scenario: Two slots
@@ -138,7 +139,8 @@ class FlowTest {
               - steps: [{set-attributes: 0x1ff000..0x201000, to: shared}]
             """);
 
-    Outcome outcome = new Flow(file, errorsReturned, 1).run(Plan.parse("mmu_page_table#2=fail"));
+    Outcome outcome =
+        new Flow(file, TestBackends.of(errorsReturned), 1).run(Plan.parse("mmu_page_table#2=fail"));
 
     assertThat(outcome.findings()).contains("ENOMEM, and yet it changed: private memory of td");
   }

@@ -4,24 +4,24 @@ import static dev.septum.lab.sweep.TestFlows.SHARE;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.septum.kvm.KvmBackend;
 import dev.septum.lab.Progress;
+import dev.septum.lab.TestBackends;
 import dev.septum.lab.scenario.ScenarioException;
-import dev.septum.lab.scenario.ScenarioReader;
 import dev.septum.lab.sweep.SweepReport.FlowReport;
 import dev.septum.lab.sweep.SweepReport.Row;
-import dev.septum.tdx.TdxDesign;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 
 class SweepTest {
 
-  private static SweepReport sweep(TdxDesign design, long pairs, long seed) throws Exception {
-    return new Sweep(design, pairs, seed, Progress.OFF).run(List.of(TestFlows.file(SHARE)));
+  private static SweepReport sweep(KvmBackend backend, long pairs, long seed) throws Exception {
+    return new Sweep(backend, pairs, seed, Progress.OFF).run(List.of(TestFlows.file(SHARE)));
   }
 
   @Test
   void theSoundDesign_isCleanAlone_andInPairs() throws Exception {
-    SweepReport report = sweep(TdxDesign.SOUND, 400, 7);
+    SweepReport report = sweep(TestBackends.SOUND, 400, 7);
 
     assertThat(report.held()).isTrue();
     FlowReport flow = report.flows().get(0);
@@ -40,7 +40,7 @@ class SweepTest {
 
   @Test
   void thePostedDesign_isNot_andEachFindingHasItsPlan() throws Exception {
-    SweepReport report = sweep(TdxDesign.POSTED_V3, 0, 1);
+    SweepReport report = sweep(TestBackends.POSTED_V3, 0, 1);
 
     assertThat(report.held()).isFalse();
     assertThat(report.flows().get(0).findings())
@@ -57,10 +57,10 @@ class SweepTest {
 
   @Test
   void theSameSeed_choosesTheSamePairs() throws Exception {
-    SweepReport first = sweep(TdxDesign.POSTED_V3, 60, 3);
+    SweepReport first = sweep(TestBackends.POSTED_V3, 60, 3);
 
-    assertThat(sweep(TdxDesign.POSTED_V3, 60, 3)).isEqualTo(first);
-    assertThat(sweep(TdxDesign.POSTED_V3, 60, 4)).isNotEqualTo(first);
+    assertThat(sweep(TestBackends.POSTED_V3, 60, 3)).isEqualTo(first);
+    assertThat(sweep(TestBackends.POSTED_V3, 60, 4)).isNotEqualTo(first);
   }
 
   @Test
@@ -68,7 +68,7 @@ class SweepTest {
     assertThatThrownBy(
             () ->
                 Sweep.phasesOf(
-                    ScenarioReader.read(
+                    TestBackends.read(
                         "threads.yaml",
                         """
                         scenario: Threads
@@ -94,9 +94,9 @@ class SweepTest {
             %s
           - steps: [{topup-split-cache: true}]
         """;
-    assertThat(Sweep.phasesOf(ScenarioReader.read("a", text.formatted("sweep: true"))))
+    assertThat(Sweep.phasesOf(TestBackends.read("a", text.formatted("sweep: true"))))
         .containsExactly(1);
-    assertThat(Sweep.phasesOf(ScenarioReader.read("a", text.formatted("name: x"))))
+    assertThat(Sweep.phasesOf(TestBackends.read("a", text.formatted("name: x"))))
         .containsExactly(2);
   }
 }

@@ -1,9 +1,9 @@
 package dev.septum.lab.sweep;
 
+import dev.septum.kvm.KvmBackend;
+import dev.septum.lab.TestBackends;
 import dev.septum.lab.scenario.ScenarioException;
 import dev.septum.lab.scenario.ScenarioFile;
-import dev.septum.lab.scenario.ScenarioReader;
-import dev.septum.tdx.TdxDesign;
 
 /** Small flows for tests: a TD with a 2M leaf, and steps that are to be disturbed. */
 final class TestFlows {
@@ -31,10 +31,10 @@ final class TestFlows {
     for (String step : steps) {
       text.append("      - ").append(step).append('\n');
     }
-    return ScenarioReader.read("flow.yaml", text.toString());
+    return TestBackends.read("flow.yaml", text.toString());
   }
 
-  static Flow flow(TdxDesign design, String... steps) throws ScenarioException {
-    return new Flow(file(steps), design, 1);
+  static Flow flow(KvmBackend backend, String... steps) throws ScenarioException {
+    return new Flow(file(steps), backend, 1);
   }
 }

@@ -44,6 +44,9 @@ public final class BackendVm implements AutoCloseable {
   /** GPA bit 47 selects shared memory where there is private memory in an external page table. */
   public static final long SHARED_BIT = 1L << 47;
 
+  /** GPA bit 51 does with five levels. */
+  private static final long FIVE_LEVEL_SHARED_BIT = 1L << 51;
+
   /** Where the VMM has the shared memory of guest address 0. */
   public static final long HVA_BASE = 0x7e00_0000_0000L;
 
@@ -52,12 +55,13 @@ public final class BackendVm implements AutoCloseable {
   private final KvmMmu mmu;
   private final ExternalTable external;
   private final AnonymousMemory userMemory;
+  private final long sharedBit;
   private final List<GuestMemfd> files = new ArrayList<>();
   private final List<VcpuMmu> vcpus = new ArrayList<>();
   private final List<GuestCpu> cpus = new ArrayList<>();
   private boolean closed;
 
-  /** A VM without memory. */
+  /** A VM of four levels without memory. */
   public BackendVm(
       KvmBackend backend,
       KvmX86Ops ops,
@@ -66,6 +70,19 @@ public final class BackendVm implements AutoCloseable {
       int id,
       VmType type,
       int vcpuCount) {
+    this(backend, ops, host, module, id, type, vcpuCount, PageLevel.LEVEL_512G);
+  }
+
+  /** The same with a root of that level: 512G, or 256T for five levels. */
+  public BackendVm(
+      KvmBackend backend,
+      KvmX86Ops ops,
+      Host host,
+      KvmModule module,
+      int id,
+      VmType type,
+      int vcpuCount,
+      PageLevel rootLevel) {
     checkArgument(
         !type.hasMirroredTdp() || backend.capabilities().contains(Capability.EXTERNAL_PAGE_TABLE),
         "backend %s has no external page table",
@@ -74,9 +91,11 @@ public final class BackendVm implements AutoCloseable {
     this.kvm = backend.newVm(id, host, ops, type);
     this.external = backend.externalTable(kvm);
     this.userMemory = new AnonymousMemory(host.pages());
-    this.mmu = new KvmMmu(kvm, module, MmuParams.of(format(type)), userMemory);
+    this.mmu =
+        new KvmMmu(kvm, module, MmuParams.of(format(type)).withRootLevel(rootLevel), userMemory);
+    this.sharedBit = rootLevel == PageLevel.LEVEL_256T ? FIVE_LEVEL_SHARED_BIT : SHARED_BIT;
     if (type.hasMirroredTdp()) {
-      mmu.setGfnDirectBits(SHARED_BIT >>> 12);
+      mmu.setGfnDirectBits(sharedBit >>> 12);
       mmu.allowPreFault();
     }
     for (int i = 0; i < vcpuCount; i++) {
@@ -110,6 +129,11 @@ public final class BackendVm implements AutoCloseable {
   /** Its vCPUs. */
   public ImmutableList<VcpuMmu> vcpus() {
     return ImmutableList.copyOf(vcpus);
+  }
+
+  /** The GPA bit that selects shared memory, if the VM has private memory. */
+  public long sharedBit() {
+    return sharedBit;
   }
 
   /** What the backend shows of it. */
@@ -160,7 +184,7 @@ public final class BackendVm implements AutoCloseable {
    * @param rip the instruction's address, for traces
    */
   public GuestCpu.Access access(int vcpu, AccessKind kind, long gpa, long rip) {
-    if (!kvm.type().hasMirroredTdp() || (gpa & SHARED_BIT) != 0) {
+    if (!kvm.type().hasMirroredTdp() || (gpa & sharedBit) != 0) {
       return cpus.get(vcpu).access(kind, gpa, rip);
     }
     while (true) {
@@ -204,6 +228,23 @@ public final class BackendVm implements AutoCloseable {
       GuestCpu.Access access = fault(vcpu, gpa);
       if (access.result() != GuestCpu.Result.DONE) {
         return access;
+      }
+    }
+    return DONE;
+  }
+
+  /** The same where the guest touches memory before it accepts it, up to 2M at a time. */
+  public GuestCpu.Access touchAndAccept(int vcpu, long start, long end, PageLevel largest) {
+    long bytes2M = PageLevel.LEVEL_2M.pages() << 12;
+    for (long gpa = start; gpa < end; gpa = gpa - gpa % bytes2M + bytes2M) {
+      GuestCpu.Access touched = access(vcpu, AccessKind.WRITE, gpa, 0);
+      if (touched.result() != GuestCpu.Result.DONE) {
+        return touched;
+      }
+      long until = Math.min(end, gpa - gpa % bytes2M + bytes2M);
+      GuestCpu.Access accepted = accept(vcpu, gpa, until, largest);
+      if (accepted.result() != GuestCpu.Result.DONE) {
+        return accepted;
       }
     }
     return DONE;
