@@ -68,6 +68,15 @@ class BackendPath {
     }
   }
 
+  /** The backends that there are, for who keeps them in check himself. */
+  final KnownBackends unwatched() {
+    try {
+      return KnownBackends.unwatched(KvmBackends.with(paths));
+    } catch (IllegalArgumentException e) {
+      throw usage(String.valueOf(e.getMessage()));
+    }
+  }
+
   /**
    * Does what a command does. With backends of others that is on a thread of its own: if an op of
    * one hangs for good, it is left behind.

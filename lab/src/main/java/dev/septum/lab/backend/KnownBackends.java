@@ -21,6 +21,11 @@ public final class KnownBackends {
     return new KnownBackends(KvmBackends.onClassPath(), UnaryOperator.identity());
   }
 
+  /** Those that were loaded, as they are. */
+  public static KnownBackends unwatched(KvmBackends all) {
+    return new KnownBackends(all, UnaryOperator.identity());
+  }
+
   /** Those that were loaded; others than Septum's own are watched. */
   public static KnownBackends of(KvmBackends all, OpWatch watch) {
     return new KnownBackends(all, backend -> new ForeignBackend(backend, watch));
