@@ -178,6 +178,8 @@ public abstract class BackendKit {
           () -> assumeOk("a split", vm.split(FIRST, LockMode.EXCLUSIVE)));
     }
     assumeSound(vm, "TABLE.3", () -> vm.convert(GfnRange.ofPages(FIRST + 1, 1), false));
+    vm.convert(GfnRange.ofPages(FIRST + 1025, 1), false);
+    assumeSound(vm, "TABLE.1", () -> vm.fault(0, FIRST + 1024));
     vm.closeOnce();
   }
 

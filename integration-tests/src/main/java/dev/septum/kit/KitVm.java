@@ -193,9 +193,9 @@ public abstract class KitVm {
     return leaf == null ? PageLevel.NONE : leaf.level();
   }
 
-  /** Has the next split refused, if there is a module that can be told to; false if not. */
+  /** Has the next split refused; false if there is no way to. */
   boolean refuseNextSplit() {
-    return false;
+    return backend.refuseNextSplit(kvm());
   }
 
   abstract void closeVm();

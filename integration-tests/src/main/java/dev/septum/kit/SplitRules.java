@@ -23,6 +23,11 @@ public abstract class SplitRules extends BackendKit {
     KitVm vm = vm();
     assumeHuge(vm, 0, FIRST);
     log(vm).take();
+    NotJudged.unless(
+        vm.mirrorLeafs().equals(vm.externalLeafs()), "the leaf is another one: see TABLE.2");
+    NotJudged.unless(
+        vm.pages().isOwnedBy(PageOwner.GUEST_MEMORY, vm.mirrorLeafs().get(0).pfn(), 512),
+        "the leaf's pages are not the guest's: see TABLE.6");
     return vm;
   }
 
@@ -100,6 +105,7 @@ public abstract class SplitRules extends BackendKit {
 
   @Rule("SPLIT.6")
   void afterARefusal_theSplitCanBeDone() {
+    assumeSplit(withHugeLeaf());
     KitVm vm = withHugeLeaf();
     refuse(vm);
     assertEquals(

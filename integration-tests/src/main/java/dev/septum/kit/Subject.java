@@ -35,8 +35,8 @@ public class Subject {
   }
 
   /**
-   * Has the hardware refuse the VM's next split, if there is a way to bring that about; where there
-   * is none the rules on refused splits are skipped.
+   * Has the hardware refuse the VM's next split; where there is no way to bring that about the
+   * rules on refused splits are skipped.
    *
    * @return whether the next split will be refused
    */

@@ -13,7 +13,8 @@ import java.util.Map;
 /** When a VM goes, all of it goes, and nothing else. */
 public abstract class TeardownRules extends BackendKit {
 
-  private static void use(KitVm vm) {
+  private void use(KitVm vm) {
+    assumeBasics();
     vm.fault(0, FIRST);
     vm.fault(1, FIRST + 512);
     vm.convert(GfnRange.ofPages(FIRST + 256, 512), false);
