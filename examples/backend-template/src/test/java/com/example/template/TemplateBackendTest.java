@@ -9,8 +9,9 @@ class TemplateBackendTest {
   @TestFactory Stream<DynamicTest> rules() {
     return KitRun.of(new Subject(new TemplateBackend())).stream().map(
         rule -> DynamicTest.dynamicTest(rule.rule() + " " + rule.test(), () -> {
-          Assumptions.assumeFalse(rule.verdict() == SKIPPED, rule.reason());
-          Assertions.assertEquals(PASSED, rule.verdict(), rule.reason());
+          // A rule that cannot be judged names the broken one, which fails.
+          Assumptions.assumeTrue(rule.verdict() == PASSED || rule.verdict() == FAILED, rule::reason);
+          Assertions.assertEquals(PASSED, rule.verdict(), rule::toString);
         }));
   }
 }
