@@ -28,12 +28,17 @@ public final class TdExternalTable implements ExternalTable {
   @Override
   public List<Leaf> leafs() {
     return module.leafs(kvm.tdr() << 12).stream()
-        .filter(leaf -> leaf.state() == SeptState.MAPPED || leaf.state() == SeptState.PENDING)
-        .map(
-            leaf ->
-                new Leaf(
-                    leaf.gpa() >>> 12, HostInvariants.levelOf(leaf.level()), leaf.hpa() >>> 12))
+        .filter(TdExternalTable::isMapped)
+        .map(TdExternalTable::leaf)
         .toList();
+  }
+
+  private static boolean isMapped(TdxModuleView.SeptLeaf leaf) {
+    return leaf.state() == SeptState.MAPPED || leaf.state() == SeptState.PENDING;
+  }
+
+  private static Leaf leaf(TdxModuleView.SeptLeaf leaf) {
+    return new Leaf(leaf.gpa() >>> 12, HostInvariants.levelOf(leaf.level()), leaf.hpa() >>> 12);
   }
 
   @Override
@@ -48,10 +53,8 @@ public final class TdExternalTable implements ExternalTable {
 
   @Override
   public @Nullable Leaf walk(long gfn) {
-    return leafs().stream()
-        .filter(leaf -> leaf.gfn() <= gfn && gfn < leaf.gfn() + leaf.level().pages())
-        .findFirst()
-        .orElse(null);
+    TdxModuleView.SeptLeaf leaf = module.leafAt(kvm.tdr() << 12, gfn << 12);
+    return leaf != null && isMapped(leaf) ? leaf(leaf) : null;
   }
 
   /** Pages in tables and caches; the host's page pairs are no one TD's. */
