@@ -24,8 +24,9 @@ public interface KvmX86Ops {
   /**
    * Puts a page table page into the external page table ({@code link_external_spt}).
    *
-   * <p>mmu_lock held for read, the mirror entry frozen. A failure leaves nothing linked. Rules:
-   * TABLE.1, FAIL.1, KVM.2, KVM.3.
+   * <p>mmu_lock held for read, the mirror entry frozen. On success the page is the backend's, which
+   * says so by {@link PageAllocator#changeOwner} from external_page_table to sept_page; a failure
+   * leaves nothing linked. Rules: TABLE.1, FAIL.1, KVM.2, KVM.3.
    *
    * @param level the level of the entry that will point to the page, 2M or more
    * @param externalSpt pfn of the page given to the backend
@@ -55,7 +56,8 @@ public interface KvmX86Ops {
    *
    * @param level the level of the huge leaf
    * @param oldMirrorSpte the huge leaf's value
-   * @param newExternalSpt pfn of the page for the new table
+   * @param newExternalSpt pfn of the page for the new table, whose owner changes as in {@link
+   *     #linkExternalSpt}
    */
   default Errno splitExternalSpte(
       Kvm kvm, long gfn, PageLevel level, long oldMirrorSpte, long newExternalSpt, LockMode mode) {
@@ -70,7 +72,8 @@ public interface KvmX86Ops {
 
   /**
    * Takes a page table page back from the backend when the VM goes ({@code free_external_spt}).
-   * mmu_lock held for write. Rules: TABLE.4, END.1, END.4, KVM.10.
+   * mmu_lock held for write. On success its owner is external_page_table again. Rules: TABLE.4,
+   * END.1, END.4, KVM.10.
    *
    * @param level the level of the table's own entries
    * @return not OK if the backend keeps the page: the caller must forget it then, not free it
