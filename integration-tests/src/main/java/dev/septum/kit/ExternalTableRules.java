@@ -12,6 +12,7 @@ import dev.septum.kvm.ExternalTable;
 import dev.septum.kvm.ExternalTable.Leaf;
 import dev.septum.kvm.ExternalTable.Table;
 import dev.septum.kvm.GfnRange;
+import dev.septum.kvm.InterposedOps;
 import dev.septum.kvm.Kvm;
 import dev.septum.kvm.KvmX86Ops;
 import dev.septum.kvm.PageLevel;
@@ -89,7 +90,7 @@ public abstract class ExternalTableRules extends BackendKit {
   }
 
   /** Notes whose the pages are when the backend has given them back. */
-  private static final class OwnersAfterFree extends ForwardingOps {
+  private static final class OwnersAfterFree extends InterposedOps {
     private final List<PageOwner> owners;
 
     OwnersAfterFree(KvmX86Ops ops, List<PageOwner> owners) {
@@ -135,7 +136,7 @@ public abstract class ExternalTableRules extends BackendKit {
   }
 
   @Rule("TABLE.6")
-  void guestPages_staysTheGuests() {
+  void guestPages_stayTheGuests() {
     KitVm vm = vm();
     assumeMapped(vm, 0, FIRST);
     for (Leaf leaf : vm.mirrorLeafs()) {

@@ -11,6 +11,7 @@ import dev.septum.kernel.LockMode;
 import dev.septum.kvm.Capability;
 import dev.septum.kvm.Errno;
 import dev.septum.kvm.GfnRange;
+import dev.septum.kvm.InterposedOps;
 import dev.septum.kvm.Kvm;
 import dev.septum.kvm.KvmX86Ops;
 import dev.septum.kvm.PageLevel;
@@ -100,7 +101,7 @@ public abstract class KvmRules extends BackendKit {
   }
 
   /** An op on entries that answers a status once, without the backend's knowledge. */
-  private static final class RefusedOnce extends ForwardingOps {
+  private static final class RefusedOnce extends InterposedOps {
     private final String op;
     private final Errno status;
     private boolean isDone;
@@ -210,7 +211,7 @@ public abstract class KvmRules extends BackendKit {
             + " only");
   }
 
-  private static final class OnlyUnderTheWriteLock extends ForwardingOps {
+  private static final class OnlyUnderTheWriteLock extends InterposedOps {
     OnlyUnderTheWriteLock(KvmX86Ops ops) {
       super(ops);
     }

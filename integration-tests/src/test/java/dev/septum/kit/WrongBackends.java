@@ -12,6 +12,7 @@ import dev.septum.kernel.PageOwner;
 import dev.septum.kvm.Capability;
 import dev.septum.kvm.Errno;
 import dev.septum.kvm.ExternalTable;
+import dev.septum.kvm.InterposedOps;
 import dev.septum.kvm.Kvm;
 import dev.septum.kvm.KvmX86Ops;
 import dev.septum.kvm.MirrorSpte;
@@ -985,7 +986,7 @@ final class WrongBackends {
   }
 
   /** A KVM that changes the status of some op. */
-  private abstract static class WrongStatus extends ForwardingOps {
+  private abstract static class WrongStatus extends InterposedOps {
     WrongStatus(KvmX86Ops ops) {
       super(ops);
     }
@@ -1005,7 +1006,7 @@ final class WrongBackends {
             "KVM.1",
             "mmu_lock in OpCall[op=set_external_spte",
             ops ->
-                new ForwardingOps(ops) {
+                new InterposedOps(ops) {
                   @Override
                   public Errno setExternalSpte(Kvm kvm, long gfn, PageLevel level, long spte) {
                     kvm.mmuLock().unlock(LockMode.SHARED);
@@ -1019,7 +1020,7 @@ final class WrongBackends {
             "KVM.3",
             "a fault in which",
             ops ->
-                new ForwardingOps(ops) {
+                new InterposedOps(ops) {
                   @Override
                   public Errno setExternalSpte(Kvm kvm, long gfn, PageLevel level, long spte) {
                     Errno status = super.setExternalSpte(kvm, gfn, level, spte);
@@ -1071,7 +1072,7 @@ final class WrongBackends {
             "KVM.8",
             "of those on the split cache and on leafs",
             ops ->
-                new ForwardingOps(ops) {
+                new InterposedOps(ops) {
                   private boolean isFirst = true;
 
                   @Override
@@ -1085,7 +1086,7 @@ final class WrongBackends {
             "KVM.9",
             "comes before the table that it is in",
             ops ->
-                new ForwardingOps(ops) {
+                new InterposedOps(ops) {
                   @Override
                   public Errno linkExternalSpt(Kvm kvm, long gfn, PageLevel level, long spt) {
                     return level == LEVEL_2M
@@ -1097,7 +1098,7 @@ final class WrongBackends {
             "KVM.10",
             "leafs that are still mapped at",
             ops ->
-                new ForwardingOps(ops) {
+                new InterposedOps(ops) {
                   @Override
                   public void removeExternalSpte(Kvm kvm, long gfn, PageLevel level, long old) {
                     if (gfn % 512 != 1) {
@@ -1110,7 +1111,7 @@ final class WrongBackends {
             "for two faults of one gfn",
             IdempotentOps::new,
             ops ->
-                new ForwardingOps(ops) {
+                new InterposedOps(ops) {
                   @Override
                   public Errno setExternalSpte(Kvm kvm, long gfn, PageLevel level, long spte) {
                     Errno status = super.setExternalSpte(kvm, gfn, level, spte);
@@ -1120,7 +1121,7 @@ final class WrongBackends {
   }
 
   /** The first 2M leaf is mapped when the second one is. */
-  private static final class Deferring extends ForwardingOps {
+  private static final class Deferring extends InterposedOps {
     private @Nullable Supplier<Errno> deferred;
     private boolean isFirst = true;
 
