@@ -1,7 +1,6 @@
 package dev.septum.lab;
 
 import dev.septum.kernel.Kernel;
-import dev.septum.kvm.KvmBackends;
 import dev.septum.lab.backend.KnownBackends;
 import dev.septum.lab.backend.OpWatch;
 import java.nio.file.Path;
@@ -58,13 +57,9 @@ class BackendPath {
   private KnownBackends load() {
     OpWatch watching = watch;
     try {
-      return watching == null
-          ? KnownBackends.builtIn()
-          : KnownBackends.of(KvmBackends.with(paths), watching);
+      return watching == null ? KnownBackends.builtIn() : KnownBackends.with(paths, watching);
     } catch (IllegalArgumentException e) {
       throw usage(String.valueOf(e.getMessage()));
-    } catch (RuntimeException | LinkageError | StackOverflowError e) {
-      throw usage("a backend cannot be loaded: " + e);
     }
   }
 
