@@ -63,6 +63,7 @@ public final class LockChecker {
     private static final long serialVersionUID = 1L;
 
     private final String report;
+    private final boolean onSleeping;
 
     /** For runtimes: what was broken. */
     public LockViolation(String message) {
@@ -70,8 +71,18 @@ public final class LockChecker {
     }
 
     LockViolation(String message, String report) {
+      this(message, report, false);
+    }
+
+    private LockViolation(String message, String report, boolean onSleeping) {
       super(message);
       this.report = report;
+      this.onSleeping = onSleeping;
+    }
+
+    /** Whether somebody might have slept who must not. */
+    public boolean isOnSleeping() {
+      return onSleeping;
     }
 
     /** The violation as the kernel prints it, with the stacks of the locks concerned. */
@@ -175,7 +186,8 @@ public final class LockChecker {
       throw new LockViolation(
           "sleeping function called from atomic context: %s while holding %s"
               .formatted(what, describe(state)),
-          LockReport.sleeping(what, entries(state)));
+          LockReport.sleeping(what, entries(state)),
+          true);
     }
   }
 

@@ -12,6 +12,7 @@ import dev.septum.kernel.LockChecker;
 import dev.septum.kernel.LockMode;
 import dev.septum.kernel.PageAllocator;
 import dev.septum.kernel.PageOwner;
+import dev.septum.kvm.Breach.Kind;
 import java.util.Set;
 import java.util.function.Supplier;
 import java.util.function.UnaryOperator;
@@ -106,7 +107,9 @@ final class GuardedOps implements KvmX86Ops {
     if (owner == PageOwner.EXTERNAL_PAGE_TABLE) {
       return page;
     }
-    call.bug("returned pfn 0x%x, a page of %s".formatted(page, exists ? owner.tag() : "no host"));
+    call.bug(
+        Kind.RESULT,
+        "returned pfn 0x%x, a page of %s".formatted(page, exists ? owner.tag() : "no host"));
     return PageAllocator.NO_PAGE;
   }
 
@@ -174,7 +177,7 @@ final class GuardedOps implements KvmX86Ops {
       return EIO;
     }
     if (!known.contains(status)) {
-      call.bug("returned %s, which is none of %s".formatted(status, known));
+      call.bug(Kind.RESULT, "returned %s, which is none of %s".formatted(status, known));
       return EIO;
     }
     return status;
@@ -188,16 +191,19 @@ final class GuardedOps implements KvmX86Ops {
     try {
       result = body.get();
       if (result == null) {
-        call.bug("returned null");
+        call.bug(Kind.RESULT, "returned null");
       }
     } catch (LockChecker.LockViolation e) {
-      call.bug("broke a rule on locks: " + e.getMessage(), e);
+      call.bug(
+          e.isOnSleeping() ? Kind.SLEEPS : Kind.LOCK_RULE,
+          "broke a rule on locks: " + e.getMessage(),
+          e);
     } catch (RuntimeException | StackOverflowError | LinkageError | AssertionError e) {
-      call.bug("threw " + e, e);
+      call.bug(Kind.THROWS, "threw " + e, e);
     }
     String change = locks.restore(before, call.kvm.kernel().rcu());
     if (!change.isEmpty()) {
-      call.bug(change);
+      call.bug(Kind.HELD_LOCKS, change);
       return null;
     }
     return result;
@@ -221,12 +227,12 @@ final class GuardedOps implements KvmX86Ops {
       this.level = level;
     }
 
-    void bug(String what) {
-      kvm.bugOn(true, text(what));
+    void bug(Kind kind, String what) {
+      bug(kind, what, new Throwable());
     }
 
-    void bug(String what, Throwable cause) {
-      kvm.bug(text(what), cause);
+    void bug(Kind kind, String what, Throwable cause) {
+      kvm.breach(new Breach(kind, text(what)), cause);
     }
 
     private String text(String what) {

@@ -29,6 +29,7 @@ public class Kvm {
   private final List<Vcpu> vcpus = new ArrayList<>();
   private final SharedWord bugged;
   private volatile @Nullable Splat splat;
+  private volatile @Nullable Breach breach;
 
   /** Creates a VM of the given host; {@code id} names it in traces and reports. */
   public Kvm(int id, Host host, KvmX86Ops ops, VmType type) {
@@ -152,11 +153,19 @@ public class Kvm {
     return condition;
   }
 
-  /** Marks the VM bugged for what somebody threw; the report is of where that was. */
-  final void bug(String expression, Throwable cause) {
-    if (bugged.compareAndSet(0, 1)) {
-      splat = Splat.of(id, expression, cause);
+  /** Marks the VM bugged for what its backend did, with a report of where that was. */
+  final void breach(Breach what, Throwable where) {
+    if (breach == null) {
+      breach = what;
     }
+    if (bugged.compareAndSet(0, 1)) {
+      splat = Splat.of(id, what.text(), where);
+    }
+  }
+
+  /** The first breach of the contract by the VM's backend, or null. */
+  public final @Nullable Breach breach() {
+    return breach;
   }
 
   /** Whether an invariant of this VM was broken: every later ioctl fails with EIO. */

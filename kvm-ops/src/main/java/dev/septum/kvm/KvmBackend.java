@@ -36,6 +36,15 @@ public interface KvmBackend {
     return new Vcpu(kvm, id);
   }
 
+  /**
+   * Has the hardware refuse the VM's next split, for the conformance kit.
+   *
+   * @return whether it will; false if there is no way to bring that about
+   */
+  default boolean refuseNextSplit(Kvm kvm) {
+    return false;
+  }
+
   /** The external page table of such a VM. */
   default ExternalTable externalTable(Kvm kvm) {
     return ExternalTable.NONE;

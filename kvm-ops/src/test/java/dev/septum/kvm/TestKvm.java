@@ -8,23 +8,21 @@ import dev.septum.kernel.Placement;
 final class TestKvm extends Kvm {
 
   TestKvm(Kernel kernel) {
+    this(kernel, new KvmX86Ops() {});
+  }
+
+  TestKvm(Kernel kernel, KvmX86Ops ops) {
     super(
         7,
         new Host(
             kernel, new PageAllocator(kernel, 4L << 20, Placement.SEQUENTIAL, 0), TraceSink.OFF),
-        new KvmX86Ops() {},
+        ops,
         VmType.TDX);
   }
 
   Vcpu newVcpu() {
-    Vcpu vcpu = new TestVcpu(this, vcpus().size());
+    Vcpu vcpu = new Vcpu(this, vcpus().size());
     addVcpu(vcpu);
     return vcpu;
-  }
-
-  private static final class TestVcpu extends Vcpu {
-    TestVcpu(Kvm kvm, int id) {
-      super(kvm, id);
-    }
   }
 }

@@ -1,6 +1,7 @@
 package dev.septum.lab;
 
 import dev.septum.kernel.Kernel;
+import dev.septum.kvm.KvmBackends;
 import dev.septum.lab.backend.KnownBackends;
 import dev.septum.lab.backend.OpWatch;
 import java.nio.file.Path;
@@ -58,6 +59,15 @@ class BackendPath {
     OpWatch watching = watch;
     try {
       return watching == null ? KnownBackends.builtIn() : KnownBackends.with(paths, watching);
+    } catch (IllegalArgumentException e) {
+      throw usage(String.valueOf(e.getMessage()));
+    }
+  }
+
+  /** The backends that there are, for who keeps them in check himself. */
+  final KnownBackends unwatched() {
+    try {
+      return KnownBackends.unwatched(KvmBackends.with(paths));
     } catch (IllegalArgumentException e) {
       throw usage(String.valueOf(e.getMessage()));
     }

@@ -1,13 +1,11 @@
 package dev.septum.lab;
 
 import com.google.common.collect.ImmutableList;
-import dev.septum.kvm.Capability;
 import dev.septum.kvm.KvmBackend;
 import dev.septum.lab.backend.KnownBackends;
 import dev.septum.lab.report.JsonReport;
 import java.io.IOException;
 import java.util.List;
-import java.util.Locale;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
@@ -65,15 +63,8 @@ final class BackendsCommand implements Callable<Integer> {
     return new Row(
         name,
         backend.description().replaceAll("\\s+", " "),
-        backend.capabilities().stream()
-            .sorted()
-            .map(BackendsCommand::nameOf)
-            .collect(ImmutableList.toImmutableList()),
+        CapabilityNames.of(backend),
         known.origin(name));
-  }
-
-  private static String nameOf(Capability capability) {
-    return capability.name().toLowerCase(Locale.ROOT).replace('_', '-');
   }
 
   private static String text(Row row) {

@@ -58,6 +58,7 @@ public final class Septum implements Runnable {
         .addSubcommand(new FuzzCommand())
         .addSubcommand(new DefectsCommand())
         .addSubcommand(new BackendsCommand())
+        .addSubcommand(new VerifyBackendCommand())
         .setCaseInsensitiveEnumValuesAllowed(true)
         .setParameterExceptionHandler(errors)
         .setExecutionExceptionHandler(errors);

@@ -7,6 +7,7 @@ import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Everything a VM's MMU has, for tests, dumps and checkers. Nothing may run in the VM meanwhile.
@@ -30,6 +31,28 @@ public final class MmuView {
   /** The leafs of the direct roots, lowest gfn first. */
   public List<MappedLeaf> directLeafs() {
     return leafs(RootKind.DIRECT);
+  }
+
+  /**
+   * The value of the mirror entry of a level that covers a gfn; null without a table of that level.
+   * To be looked at while the entry is changed too: no lock is taken.
+   */
+  public @Nullable Long mirrorSpte(long gfn, PageLevel level) {
+    for (MmuPage root : mmu.roots().all()) {
+      if (RootKind.of(root) == RootKind.MIRROR) {
+        return entry(root, gfn, level);
+      }
+    }
+    return null;
+  }
+
+  private @Nullable Long entry(MmuPage table, long gfn, PageLevel level) {
+    PageLevel here = table.role().level();
+    long spte = table.spt().get(here.indexOf(gfn));
+    if (here == level) {
+      return spte;
+    }
+    return format.isPresentTable(spte, here) ? entry(mmu.childPage(spte), gfn, level) : null;
   }
 
   /** Whether a gfn is private. */

@@ -44,6 +44,12 @@ public final class ReferenceBackend implements KvmBackend {
   }
 
   @Override
+  public boolean refuseNextSplit(Kvm kvm) {
+    ((ReferenceVm) kvm).refuseNextSplit();
+    return true;
+  }
+
+  @Override
   public ExternalTable externalTable(Kvm kvm) {
     return ((ReferenceVm) kvm).table();
   }

@@ -47,6 +47,9 @@ public class ReferenceOps implements KvmX86Ops {
   @Override
   public Errno splitExternalSpte(
       Kvm kvm, long gfn, PageLevel level, long oldMirrorSpte, long newExternalSpt, LockMode mode) {
+    if (((ReferenceVm) kvm).refusesSplit()) {
+      return Errno.EBUSY;
+    }
     Errno error = must(kvm, table(kvm).splitLeaf(gfn, level, newExternalSpt), "no leaf to split");
     if (!error.isError()) {
       kvm.pages().changeOwner(newExternalSpt, PageOwner.EXTERNAL_PAGE_TABLE, PageOwner.SEPT_PAGE);

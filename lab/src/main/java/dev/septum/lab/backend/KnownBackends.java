@@ -23,6 +23,11 @@ public final class KnownBackends {
     return new KnownBackends(KvmBackends.onClassPath(), UnaryOperator.identity());
   }
 
+  /** Those that were loaded, as they are. */
+  public static KnownBackends unwatched(KvmBackends all) {
+    return new KnownBackends(all, UnaryOperator.identity());
+  }
+
   /**
    * Those, and what is in more places: jars and directories. The others are watched.
    *

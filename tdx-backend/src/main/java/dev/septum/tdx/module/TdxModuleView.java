@@ -6,6 +6,7 @@ import com.google.common.collect.ImmutableSortedMap;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The module's inside, read for checkers and tests. Exact only while no SEAMCALL is in progress
@@ -43,6 +44,16 @@ public final class TdxModuleView {
           }
         });
     return leafs.build();
+  }
+
+  /** The leaf that a walk for the GPA ends at, in whatever state; null if it ends at none. */
+  public @Nullable SeptLeaf leafAt(long tdrHpa, long gpa) {
+    Td td = state.td(tdrHpa);
+    if (!td.isInitialized()) {
+      return null;
+    }
+    SeptSlot slot = td.sept().walk(gpa, 0);
+    return slot.state().isLeaf() ? leaf(slot) : null;
   }
 
   /** The tables of the TD's S-EPT without the root, parents first. */

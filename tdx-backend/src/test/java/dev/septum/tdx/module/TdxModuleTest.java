@@ -93,4 +93,22 @@ final class TdxModuleTest extends ModuleTestCase {
     assertThat(module.view().leafs(two.tdr)).hasSize(1);
     assertThat(module.view().epoch(two.tdr)).isEqualTo(1);
   }
+
+  @Test
+  void leafAt_isTheLeafThatAWalkEndsAt_orNone() {
+    TestTd td = host.runnableTd();
+    td.augLarge(GPA);
+    long small = GPA + TestHost.MIB_2;
+    td.augSmall(small);
+    assertThat(module.view().leafs(td.tdr))
+        .containsExactly(
+            module.view().leafAt(td.tdr, GPA + 5 * TestHost.PAGE),
+            module.view().leafAt(td.tdr, small));
+    assertThat(module.view().leafAt(td.tdr, small + TestHost.PAGE)).isNull();
+    assertThat(module.view().leafAt(td.tdr, 0)).isNull();
+    td.block(GPA, 1);
+    assertThat(module.view().leafAt(td.tdr, GPA))
+        .extracting(TdxModuleView.SeptLeaf::state)
+        .isEqualTo(SeptState.PENDING_BLOCKED);
+  }
 }

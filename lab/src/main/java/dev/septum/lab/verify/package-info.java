@@ -1,0 +1,2 @@
+/** What the conformance kit says of a backend. */
+package dev.septum.lab.verify;
