@@ -58,13 +58,9 @@ class BackendPath {
   private KnownBackends load() {
     OpWatch watching = watch;
     try {
-      return watching == null
-          ? KnownBackends.builtIn()
-          : KnownBackends.of(KvmBackends.with(paths), watching);
+      return watching == null ? KnownBackends.builtIn() : KnownBackends.with(paths, watching);
     } catch (IllegalArgumentException e) {
       throw usage(String.valueOf(e.getMessage()));
-    } catch (RuntimeException | LinkageError | StackOverflowError e) {
-      throw usage("a backend cannot be loaded: " + e);
     }
   }
 

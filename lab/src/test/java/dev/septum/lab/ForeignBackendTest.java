@@ -385,4 +385,36 @@ class ForeignBackendTest {
     assertThat(out.toString())
         .contains("KVM_BUG_ON(backend mine: set_external_spte of gfn 0x200 level 2 has not");
   }
+
+  @Test
+  void aVmThatHangsInTheMaking_endsTheCommand() throws Exception {
+    Path jar =
+        ForeignJar.withMembers(
+            directory,
+            "mine",
+            """
+            @Override public Kvm newVm(int id, Host host, KvmX86Ops ops, VmType type) {
+              try { Thread.sleep(60_000); } catch (InterruptedException e) { }
+              return new ReferenceVm(id, host, ops, type);
+            }
+            """);
+
+    assertThat(runOn(jar, "run", "--op-timeout", "1", file(SPLIT))).isEqualTo(1);
+    assertThat(err.toString())
+        .startsWith("septum: backend mine: newVm has not returned for 1 s\n")
+        .endsWith("septum: backend mine: newVm has not returned for 1 s\n");
+  }
+
+  @Test
+  void aTableThatShowsNothing_endsNoCommandInALoop() throws Exception {
+    Path jar =
+        ForeignJar.withOps(
+            directory, "mine", op("setExternalSpte", "if (gfn < 0x100000) return Errno.OK;"));
+
+    assertThat(runOn(jar, "run", file(SPLIT))).isEqualTo(1);
+    assertThat(out.toString())
+        .contains("endless-retry, expected was OK", "external page table of backend mine lacks");
+    assertThat(runOn(jar, "boot", "--backend", "mine", LOG)).isEqualTo(1);
+    assertThat(out.toString()).contains("the guest faults for ever");
+  }
 }

@@ -34,6 +34,8 @@ public final class ForeignBackend implements KvmBackend {
     BackendCall call = new BackendCall(name(), kvm, what);
     try {
       return watch.call(call, body);
+    } catch (BackendException e) {
+      throw e;
     } catch (RuntimeException | StackOverflowError | LinkageError | AssertionError e) {
       throw new BackendException(call + " threw " + e, e);
     }

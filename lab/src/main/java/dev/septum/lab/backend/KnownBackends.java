@@ -3,6 +3,8 @@ package dev.septum.lab.backend;
 import com.google.common.collect.ImmutableSet;
 import dev.septum.kvm.KvmBackend;
 import dev.septum.kvm.KvmBackends;
+import java.nio.file.Path;
+import java.util.List;
 import java.util.function.UnaryOperator;
 
 /** The backends that a command can run on; those that do not come with Septum are kept in check. */
@@ -26,9 +28,21 @@ public final class KnownBackends {
     return new KnownBackends(all, UnaryOperator.identity());
   }
 
-  /** Those that were loaded; others than Septum's own are watched. */
-  public static KnownBackends of(KvmBackends all, OpWatch watch) {
-    return new KnownBackends(all, backend -> new ForeignBackend(backend, watch));
+  /**
+   * Those, and what is in more places: jars and directories. The others are watched.
+   *
+   * @throws IllegalArgumentException if a place has no backend, or one that cannot be loaded
+   */
+  public static KnownBackends with(List<Path> places, OpWatch watch) {
+    BackendCall loading = new BackendCall("of --backend-path", null, "its constructor");
+    try {
+      KvmBackends all = watch.call(loading, () -> KvmBackends.with(places));
+      return new KnownBackends(all, backend -> new ForeignBackend(backend, watch));
+    } catch (IllegalArgumentException | BackendException e) {
+      throw e;
+    } catch (RuntimeException | LinkageError | StackOverflowError | AssertionError e) {
+      throw new IllegalArgumentException("a backend cannot be loaded: " + e, e);
+    }
   }
 
   /** Their names. */

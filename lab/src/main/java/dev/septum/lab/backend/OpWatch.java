@@ -93,19 +93,20 @@ public final class OpWatch implements AutoCloseable {
     /** As the splat has frames. */
     private static String text(StackTraceElement frame) {
       String type = frame.getClassName();
-      return "%s.%s+%d"
+      return "%s.%s%s"
           .formatted(
               type.substring(type.lastIndexOf('.') + 1),
               frame.getMethodName(),
-              frame.getLineNumber());
+              frame.getLineNumber() < 0 ? "" : "+" + frame.getLineNumber());
     }
 
     @Override
     public void endsLate(Object what) {
       BackendCall call = (BackendCall) what;
-      if (call.kvm() != null) {
-        call.kvm().bugOn(true, late(call));
+      if (call.kvm() == null) {
+        throw new BackendException(late(call));
       }
+      call.kvm().bugOn(true, late(call));
     }
 
     @Override

@@ -15,6 +15,7 @@ import dev.septum.lab.bootlog.Size2M;
 import dev.septum.lab.bootlog.SwiotlbBuffer;
 import dev.septum.lab.report.BootReport;
 import dev.septum.lab.report.BootReport.ConversionSection;
+import dev.septum.lab.run.HookedKernel;
 import dev.septum.mmu.GuestCpu;
 import dev.septum.mmu.MmuCounter;
 import dev.septum.mmu.vmm.BackendInvariants;
@@ -23,6 +24,7 @@ import dev.septum.tdx.vmm.TdLayout;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Supplier;
 
 /** Boots a guest as a VM of a backend with an external page table and without a TDX module. */
 final class BackendBoot implements GuestBoot {
@@ -30,30 +32,34 @@ final class BackendBoot implements GuestBoot {
   /** What the guest accepts between two looks at the progress. */
   private static final long STRIDE = 64L << 20;
 
+  /** Entries and faults that a stride may take; with a touch of each page some 100,000. */
+  private static final long MOST_ROUNDS = 1_000_000;
+
+  /** Violations that a report has room for. */
+  private static final int MOST_TOLD = 20;
+
   /** The guest or its VMM cannot go on. */
   private static final class EndedEarly extends Exception {
     private static final long serialVersionUID = 1L;
 
-    EndedEarly(String what, Errno error) {
-      super(what + ": " + error);
+    EndedEarly(String why) {
+      super(why);
     }
   }
 
   @Override
   public BootReport boot(GuestMemoryMap map, BootOptions options, Progress progress) {
-    Machine machine = BootHost.machine(map, options);
+    HookedKernel kernel = new HookedKernel();
+    Machine machine = BootHost.machine(map, options, kernel);
     BackendVm vm = machine.newBackendVm(1, options.vcpus(), PageLevel.LEVEL_512G);
     List<String> violations = new ArrayList<>();
-    Run run = new Run(vm, map, options, progress);
+    Run run = new Run(vm, kernel, map, options, progress);
     try {
       run.boot();
     } catch (EndedEarly e) {
       violations.add("the boot ended early: " + e.getMessage());
     }
-    BackendInvariants.violations(machine.host().pages(), BackendInvariants.Contents.of(List.of(vm)))
-        .stream()
-        .filter(sentence -> !vm.kvm().isBugged() || !sentence.contains(" is bugged: "))
-        .forEach(violations::add);
+    violations.addAll(violationsOf(vm));
     LiveSections live =
         LiveSections.of(
             vm,
@@ -67,9 +73,24 @@ final class BackendBoot implements GuestBoot {
     return BootHost.report(map, options, machine, live, vm.kvm().splat(), violations);
   }
 
+  /** What does not hold of the VM, the first of it; a splat has a place of its own. */
+  private static List<String> violationsOf(BackendVm vm) {
+    List<String> all =
+        BackendInvariants.violations(vm.kvm().pages(), BackendInvariants.Contents.of(List.of(vm)))
+            .stream()
+            .filter(sentence -> !vm.kvm().isBugged() || !sentence.contains(" is bugged: "))
+            .toList();
+    List<String> told = new ArrayList<>(all.subList(0, Math.min(MOST_TOLD, all.size())));
+    if (told.size() < all.size()) {
+      told.add("and %d more of the kind".formatted(all.size() - told.size()));
+    }
+    return told;
+  }
+
   /** One boot. */
   private static final class Run {
     private final BackendVm vm;
+    private final HookedKernel kernel;
     private final GuestMemoryMap map;
     private final BootOptions options;
     private final TdLayout layout;
@@ -78,8 +99,14 @@ final class BackendBoot implements GuestBoot {
     private long mapGpaCalls;
     private long chunks;
 
-    Run(BackendVm vm, GuestMemoryMap map, BootOptions options, Progress progress) {
+    Run(
+        BackendVm vm,
+        HookedKernel kernel,
+        GuestMemoryMap map,
+        BootOptions options,
+        Progress progress) {
       this.vm = vm;
+      this.kernel = kernel;
       this.map = map;
       this.options = options;
       this.layout = GuestLayout.of(map, options);
@@ -93,9 +120,8 @@ final class BackendBoot implements GuestBoot {
             vm.addMemory(region.start() >>> 12, region.frames(), layout.folioLevel()));
       }
       TdLayout.Region firmware = layout.firmware();
-      must(
-          "the firmware",
-          vm.accept(0, firmware.start(), firmware.end(), PageLevel.LEVEL_4K).error());
+      bounded(
+          "the firmware", () -> vm.accept(0, firmware.start(), firmware.end(), PageLevel.LEVEL_4K));
       try {
         acceptAll();
       } finally {
@@ -109,7 +135,17 @@ final class BackendBoot implements GuestBoot {
 
     private static void must(String what, Errno error) throws EndedEarly {
       if (error.isError()) {
-        throw new EndedEarly(what, error);
+        throw new EndedEarly(what + ": " + error);
+      }
+    }
+
+    /** What the guest does must succeed, and come to an end. */
+    private void bounded(String what, Supplier<GuestCpu.Access> deed) throws EndedEarly {
+      kernel.boundRounds(MOST_ROUNDS);
+      try {
+        must(what, deed.get().error());
+      } catch (HookedKernel.EndlessRetry e) {
+        throw new EndedEarly(what + ": the guest faults for ever: " + e.getMessage());
       }
     }
 
@@ -119,11 +155,13 @@ final class BackendBoot implements GuestBoot {
       for (RamRange range : map.ram()) {
         for (long start = range.startGpa(); start < range.endGpa(); ) {
           long end = Math.min(range.endGpa(), Size2M.roundDown(start + STRIDE));
-          GuestCpu.Access done =
-              options.touchFirst()
-                  ? vm.touchAndAccept(0, start, end, PageLevel.LEVEL_2M)
-                  : vm.accept(0, start, end, PageLevel.LEVEL_2M);
-          must("ACCEPT of 0x%x to 0x%x".formatted(start, end), done.error());
+          long from = start;
+          bounded(
+              "ACCEPT of 0x%x to 0x%x".formatted(start, end),
+              () ->
+                  options.touchFirst()
+                      ? vm.touchAndAccept(0, from, end, PageLevel.LEVEL_2M)
+                      : vm.accept(0, from, end, PageLevel.LEVEL_2M));
           bytes += end - start;
           progress.reached(bytes >> 20);
           start = end;

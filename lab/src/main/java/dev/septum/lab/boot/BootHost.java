@@ -31,9 +31,8 @@ final class BootHost {
 
   private BootHost() {}
 
-  static Machine machine(GuestMemoryMap map, BootOptions options) {
+  static Machine machine(GuestMemoryMap map, BootOptions options, Kernel kernel) {
     long memory = options.hostMemoryBytes().orElse(hostMemoryFor(map, options));
-    Kernel kernel = Kernel.host();
     PageAllocator pages = new PageAllocator(kernel, memory, options.placement(), options.seed());
     return Machine.of(
         options.backend(),

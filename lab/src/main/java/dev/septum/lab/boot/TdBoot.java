@@ -1,5 +1,6 @@
 package dev.septum.lab.boot;
 
+import dev.septum.kernel.Kernel;
 import dev.septum.kvm.Splat;
 import dev.septum.lab.BootOptions;
 import dev.septum.lab.GuestBoot;
@@ -25,7 +26,7 @@ public final class TdBoot implements GuestBoot {
 
   @Override
   public BootReport boot(GuestMemoryMap map, BootOptions options, Progress progress) {
-    Machine machine = BootHost.machine(map, options);
+    Machine machine = BootHost.machine(map, options, Kernel.host());
     TdxHost host = machine.tdx();
     if (host == null) {
       throw new IllegalArgumentException(

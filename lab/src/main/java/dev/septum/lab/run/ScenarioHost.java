@@ -130,9 +130,12 @@ public final class ScenarioHost {
     if (setup.type().type() != VmType.TDX) {
       return new OrdinaryVm(name, vms.size() + 1, machine, setup, this::file);
     }
-    return tdx == null
-        ? new ExternalVm(name, vms.size() + 1, machine, setup, this::file)
-        : new TdVm(name, tdx, setup, this::file);
+    if (tdx != null) {
+      return new TdVm(name, tdx, setup, this::file);
+    }
+    // Its guest runs for the first time.
+    kernel.beginStep();
+    return new ExternalVm(name, vms.size() + 1, machine, setup, this::file);
   }
 
   private static void must(ScenarioFile file, String at, Errno error) {
