@@ -1,7 +1,6 @@
 package dev.septum.lab;
 
 import dev.septum.kernel.Kernel;
-import dev.septum.kvm.KvmBackends;
 import dev.septum.lab.backend.KnownBackends;
 import dev.septum.lab.backend.OpWatch;
 import java.nio.file.Path;
@@ -11,6 +10,7 @@ import java.util.List;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -64,13 +64,9 @@ class BackendPath {
     }
   }
 
-  /** The backends that there are, for who keeps them in check himself. */
-  final KnownBackends unwatched() {
-    try {
-      return KnownBackends.unwatched(KvmBackends.with(paths));
-    } catch (IllegalArgumentException e) {
-      throw usage(String.valueOf(e.getMessage()));
-    }
+  /** The options as a command that repeats something needs them; each with a space before it. */
+  final String pathArguments() {
+    return paths.stream().map(path -> " --backend-path " + path).collect(Collectors.joining());
   }
 
   /**

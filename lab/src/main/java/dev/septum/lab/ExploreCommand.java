@@ -195,7 +195,7 @@ final class ExploreCommand implements Callable<Integer> {
     int most = workers == null ? Runtime.getRuntime().availableProcessors() : workers;
     ExploreReport explored =
         report.whileShowing(shown -> explorer.run(most, new Watcher(shown, saved)));
-    report.print(explored, ExploreText::of);
+    report.print(explored, text -> ExploreText.of(text, backends.pathArguments()));
     return explored.held() ? ExitCode.OK : ExitCode.SOFTWARE;
   }
 

@@ -102,7 +102,7 @@ final class SweepCommand implements Callable<Integer> {
       return replay(scenarios, backend, plan);
     }
     SweepReport swept = report.whileShowing(watcher -> sweep(scenarios, backend, watcher));
-    report.print(swept, SweepText::of);
+    report.print(swept, text -> SweepText.of(text, backends.pathArguments()));
     return swept.held() ? ExitCode.OK : ExitCode.SOFTWARE;
   }
 

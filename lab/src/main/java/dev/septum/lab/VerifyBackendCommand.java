@@ -88,12 +88,12 @@ final class VerifyBackendCommand implements Callable<Integer> {
     if (ruleTimeout < 1 || ruleTimeout > MAX_TIMEOUT) {
       throw usage("--rule-timeout %d is not in [1, %d]".formatted(ruleTimeout, MAX_TIMEOUT));
     }
-    return verify(rules, broken);
+    return path.watching(() -> verify(rules, broken));
   }
 
   private int verify(ImmutableSet<String> rules, ImmutableSet<String> broken) throws IOException {
-    KnownBackends known = path.unwatched();
-    KvmBackend backend = named(known);
+    KnownBackends known = path.known();
+    KvmBackend backend = unwatched(known);
     Subject subject =
         new Subject(backend) {
           @Override
@@ -118,9 +118,10 @@ final class VerifyBackendCommand implements Callable<Integer> {
     return verified.held() ? ExitCode.OK : ExitCode.SOFTWARE;
   }
 
-  private KvmBackend named(KnownBackends known) {
+  /** The kit bounds each rule itself, and names the op that hangs. */
+  private KvmBackend unwatched(KnownBackends known) {
     try {
-      return known.named(id);
+      return known.unwatched(id);
     } catch (IllegalArgumentException e) {
       throw usage(String.valueOf(e.getMessage()));
     }

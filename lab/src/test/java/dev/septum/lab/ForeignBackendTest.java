@@ -417,4 +417,78 @@ class ForeignBackendTest {
     assertThat(runOn(jar, "boot", "--backend", "mine", LOG)).isEqualTo(1);
     assertThat(out.toString()).contains("the guest faults for ever");
   }
+
+  // The kit.
+
+  @Test
+  void theKit_judgesAForeignBackend() throws Exception {
+    Path jar = ForeignJar.withOps(directory, "mine", "");
+
+    assertThat(runOn(jar, "verify-backend", "mine", "--rule", "CALL.1,SPLIT")).isZero();
+    assertThat(out.toString())
+        .startsWith("backend  mine (" + jar + "): somebody else's\n")
+        .contains("SPLIT.2  passed     a split keeps every translation\n")
+        .contains("SPLIT.5  skipped    a refused split changes nothing\n")
+        .contains("there is no way to have a split refused\n")
+        .endsWith("All held: the backend keeps every rule on what it claims.\n");
+  }
+
+  @Test
+  void theKit_namesTheRuleThatAForeignBackendBreaks() throws Exception {
+    Path jar =
+        ForeignJar.withOps(
+            directory, "mine", op("setExternalSpte", "kvm.mmuLock().unlock(LockMode.SHARED);"));
+
+    assertThat(runOn(jar, "verify-backend", "mine", "--rule", "CALL.4,TABLE.2")).isEqualTo(1);
+    assertThat(out.toString())
+        .contains("CALL.4   FAILED     every op leaves locks as it found them\n")
+        .contains("KVM_BUG_ON(backend reference: set_external_spte of gfn 0x200 level 2 released")
+        .contains("TABLE.2  not judged a mapped leaf leads to its page\n");
+    assertNoStackTrace();
+  }
+
+  @Test
+  void theKit_goesOnAfterAnOpThatHangs() throws Exception {
+    Path jar = ForeignJar.withOps(directory, "mine", op("linkExternalSpt", DEAF));
+
+    assertThat(
+            runOn(
+                jar,
+                "verify-backend",
+                "mine",
+                "--rule",
+                "CALL.2,CAP.8,END.1",
+                "--rule-timeout",
+                "1"))
+        .isEqualTo(1);
+    assertThat(out.toString())
+        .contains("CALL.2   FAILED     every op returns\n")
+        .contains("backend reference: link_external_spt does not return\n")
+        .contains("CAP.8    ")
+        .contains("END.1    not judged every page comes back\n");
+  }
+
+  @Test
+  void aConstructorThatHangs_endsTheKitToo() throws Exception {
+    Path jar = ForeignJar.withMore(directory, "mine", "public Mine() { %s }".formatted(DEAF));
+
+    assertThat(runOn(jar, "verify-backend", "mine", "--op-timeout", "1")).isNotZero();
+    assertThat(err.toString()).contains("its constructor has not returned for 1 s");
+    assertNoStackTrace();
+  }
+
+  @Test
+  void whatIsFound_canBeRepeatedByTheCommandThatIsPrinted() throws Exception {
+    Path jar =
+        ForeignJar.withOps(
+            directory,
+            "mine",
+            op("splitExternalSpte", "kvm.pages().allocPage(PageOwner.TD_CONTROL, Gfp.ATOMIC);")
+                .replace("long value)", "long value, long table, LockMode mode)")
+                .replace("level, value);", "level, value, table, mode);"));
+
+    assertThat(runOn(jar, "sweep", "--backend", "mine", "--pairs", "0", file(SPLIT))).isEqualTo(1);
+    assertThat(out.toString())
+        .contains("septum sweep --backend mine --backend-path " + jar + " --plan ");
+  }
 }

@@ -82,6 +82,11 @@ public final class ForeignBackend implements KvmBackend {
   }
 
   @Override
+  public boolean refuseNextSplit(Kvm kvm) {
+    return call(kvm, "refuseNextSplit", () -> backend.refuseNextSplit(kvm));
+  }
+
+  @Override
   public ExternalTable externalTable(Kvm kvm) {
     return new Shown(kvm, call(kvm, "externalTable", () -> backend.externalTable(kvm)));
   }

@@ -23,11 +23,6 @@ public final class KnownBackends {
     return new KnownBackends(KvmBackends.onClassPath(), UnaryOperator.identity());
   }
 
-  /** Those that were loaded, as they are. */
-  public static KnownBackends unwatched(KvmBackends all) {
-    return new KnownBackends(all, UnaryOperator.identity());
-  }
-
   /**
    * Those, and what is in more places: jars and directories. The others are watched.
    *
@@ -56,6 +51,11 @@ public final class KnownBackends {
     return isBuiltIn(backend) || Machine.designOf(backend) != null
         ? backend
         : keeper.apply(backend);
+  }
+
+  /** The same as it is, for who keeps it in check himself. */
+  public KvmBackend unwatched(String name) {
+    return all.named(name);
   }
 
   /** Where a backend came from: the name of its jar or directory. */

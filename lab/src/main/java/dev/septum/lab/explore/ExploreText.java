@@ -5,8 +5,13 @@ public final class ExploreText {
 
   private ExploreText() {}
 
-  /** The report for people. */
-  public static String of(ExploreReport report) {
+  /**
+   * The report for people.
+   *
+   * @param backendPath the options that led to the backend, as {@code septum replay} needs them;
+   *     each with a space before it
+   */
+  public static String of(ExploreReport report, String backendPath) {
     StringBuilder text = new StringBuilder();
     text.append("scenario  ").append(report.scenario()).append('\n');
     text.append("file      ").append(report.file()).append('\n');
@@ -25,7 +30,8 @@ public final class ExploreText {
     for (ExploreReport.Outcome outcome : report.outcomes()) {
       text.append("%,10d  %s%n".formatted(outcome.schedules(), outcome.text()));
       if (outcome.file() != null) {
-        text.append("            septum replay ").append(outcome.file()).append('\n');
+        text.append("            septum replay");
+        text.append(backendPath).append(' ').append(outcome.file()).append('\n');
       }
     }
     for (ExploreReport.Found found : report.findings()) {
@@ -36,8 +42,8 @@ public final class ExploreText {
                   found.schedules(),
                   found.report().lines().findFirst().orElse(found.cause())));
       text.append(
-          "      with %d preemption(s), in %,d steps: septum replay %s%n"
-              .formatted(found.preemptions(), found.steps(), found.file()));
+          "      with %d preemption(s), in %,d steps: septum replay%s %s%n"
+              .formatted(found.preemptions(), found.steps(), backendPath, found.file()));
     }
     text.append(
         report.held()

@@ -9,12 +9,17 @@ public final class SweepText {
 
   private SweepText() {}
 
-  /** The report for people. */
-  public static String of(SweepReport report) {
+  /**
+   * The report for people.
+   *
+   * @param backendPath the options that led to the backend, as a command that repeats a run needs
+   *     them; each with a space before it
+   */
+  public static String of(SweepReport report, String backendPath) {
     StringBuilder text = new StringBuilder();
     text.append("backend %s, seed %d%n".formatted(report.backend(), report.seed()));
     for (FlowReport flow : report.flows()) {
-      append(text, flow, report);
+      append(text, flow, report.backend() + backendPath);
     }
     long findings = report.flows().stream().mapToLong(flow -> flow.findings().size()).sum();
     text.append(
@@ -37,7 +42,7 @@ public final class SweepText {
     return text.toString();
   }
 
-  private static void append(StringBuilder text, FlowReport flow, SweepReport report) {
+  private static void append(StringBuilder text, FlowReport flow, String backend) {
     text.append("%n%s%n%s: %s%n".formatted(flow.file(), flow.scenario(), flow.phase()));
     text.append(
         "%d points, %d runs with one disturbance, %d with two%s%n"
@@ -53,7 +58,7 @@ public final class SweepText {
     for (Group group : flow.findings()) {
       text.append(
           "  FOUND  %s%n         in %d run(s); septum sweep --backend %s --plan %s %s%n"
-              .formatted(group.text(), group.runs(), report.backend(), group.plan(), flow.file()));
+              .formatted(group.text(), group.runs(), backend, group.plan(), flow.file()));
     }
   }
 }

@@ -49,7 +49,7 @@ class SweepTest {
             "kvm_mmu_page_header#1=fail: VM 1: the mirror leaf at gfn 0x200 maps shared frames",
             "TDH_MEM_PAGE_DEMOTE#1=busy: the VM is bugged: SEAMCALL TDH_MEM_PAGE_DEMOTE failed:"
                 + " TDX_SW_ERROR");
-    assertThat(SweepText.of(report))
+    assertThat(SweepText.of(report, ""))
         .contains(
             "septum sweep --backend tdx-v3 --plan TDH_MEM_PAGE_DEMOTE#1=busy flow.yaml",
             "kind(s) of findings.");
