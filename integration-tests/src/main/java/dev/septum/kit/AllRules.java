@@ -1,6 +1,9 @@
 package dev.septum.kit;
 
 import dev.septum.kit.RuleResult.Verdict;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Set;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
@@ -8,8 +11,8 @@ import org.opentest4j.TestAbortedException;
 
 /**
  * The whole kit in one class, for who needs no class for each part: a test for each rule, in the
- * order of {@code docs/spec.md}. A rule that is skipped or cannot be judged is an aborted test with
- * its reason.
+ * order of {@code docs/spec.md}. A rule that is skipped is an aborted test with its reason; so is
+ * one that cannot be judged, where another test fails for what is wrong.
  */
 public abstract class AllRules {
 
@@ -21,16 +24,22 @@ public abstract class AllRules {
 
   @TestFactory
   final Stream<DynamicTest> rules() {
-    return KitRun.of(subject()).stream()
+    List<RuleResult> results = KitRun.of(subject());
+    // What cannot be judged is no success: if nothing else fails, it does.
+    boolean isExplained = results.stream().anyMatch(r -> r.verdict() == Verdict.FAILED);
+    Set<Verdict> failures =
+        isExplained ? EnumSet.of(Verdict.FAILED) : EnumSet.of(Verdict.FAILED, Verdict.NOT_JUDGED);
+    return results.stream()
         .map(
             result ->
                 DynamicTest.dynamicTest(
-                    result.rule() + " " + result.test(), () -> throwUnlessPassed(result)));
+                    result.rule() + " " + result.test(),
+                    () -> throwUnlessPassed(result, failures)));
   }
 
-  private static void throwUnlessPassed(RuleResult result) {
+  private static void throwUnlessPassed(RuleResult result, Set<Verdict> failures) {
     String text = "%s %s: %s".formatted(result.rule(), result.test(), result.reason());
-    if (result.verdict() == Verdict.FAILED) {
+    if (failures.contains(result.verdict())) {
       throw new AssertionError(text);
     }
     if (result.verdict() != Verdict.PASSED) {

@@ -133,11 +133,16 @@ public abstract class BackendKit {
     vm.kvm()
         .watchOps(
             ops -> {
-              OpLog log = new OpLog(ops, vm.mmu());
+              OpLog log = newLog(ops, vm);
               logs.add(log);
               return judged().seenThroughKvm(vm, log);
             });
     return vm;
+  }
+
+  /** A log of a VM's calls. An op hangs if it alone takes half the time that a rule may take. */
+  final OpLog newLog(KvmX86Ops ops, KitVm vm) {
+    return new OpLog(ops, vm.mmu(), timeLimit().dividedBy(2));
   }
 
   /** The calls of a VM. */
@@ -165,8 +170,15 @@ public abstract class BackendKit {
   /** Skips the rule if not even the simplest things leave a VM as it must be. */
   final void assumeBasics() {
     KitVm vm = vm();
-    assumeSound(vm, "CAP.1, TABLE.1, TABLE.2 and TABLE.6", () -> vm.fault(0, FIRST));
+    assumeSound(vm, "CAP.1, TABLE.1, TABLE.2, TABLE.6 and TABLE.8", () -> vm.fault(0, FIRST));
     NotJudged.unless(vm.levelOf(FIRST) != PageLevel.NONE, "a fault maps nothing: see CAP.1");
+    assumeSound(
+        vm,
+        "TABLE.7",
+        () -> {
+          assumeOk("an attribute", vm.unmap(GfnRange.ofPages(FIRST, 512)));
+          vm.fault(0, FIRST);
+        });
     vm.fault(0, FIRST + 512);
     boolean splits = vm.levelOf(FIRST) == PageLevel.LEVEL_2M;
     NotJudged.unless(
@@ -175,7 +187,7 @@ public abstract class BackendKit {
     if (splits) {
       assumeSound(
           vm,
-          "SPLIT.1 to SPLIT.4 and SPLIT.7",
+          "SPLIT.1 to SPLIT.4, SPLIT.7 and TABLE.8",
           () -> assumeOk("a split", vm.split(FIRST, LockMode.EXCLUSIVE)));
     }
     assumeSound(vm, "TABLE.3", () -> vm.convert(GfnRange.ofPages(FIRST + 1, 1), false));
@@ -194,6 +206,27 @@ public abstract class BackendKit {
   /** Has every later call go through a watcher, which KVM meets first. */
   final void watch(KitVm vm, UnaryOperator<KvmX86Ops> watcher) {
     vm.kvm().watchOps(ops -> judged().seenThroughKvm(vm, watcher.apply(ops)));
+  }
+
+  /** Has the split of the leaf at a gfn refused; skips the rule if that cannot be done. */
+  final void assumeRefused(KitVm vm, long gfn) {
+    assumeTrue(
+        refuseNextSplit(vm),
+        "there is no way to have a split refused: KvmBackend.refuseNextSplit() is false");
+    log(vm).take();
+    vm.split(gfn, LockMode.EXCLUSIVE);
+    List<Errno> statuses =
+        log(vm).take().stream()
+            .filter(call -> call.is("split_external_spte"))
+            .map(OpCall::status)
+            .toList();
+    NotJudged.unless(
+        !statuses.contains(Errno.EAGAIN),
+        "the split was refused with EAGAIN, and KVM tried again: refuseNextSplit() is for EBUSY,"
+            + " ENOMEM or EIO");
+    NotJudged.unless(
+        statuses.stream().anyMatch(Errno::isError),
+        "no split_external_spte was refused after refuseNextSplit() returned true");
   }
 
   /** Skips the rule if something that it rests on did not work. */
@@ -256,14 +289,17 @@ public abstract class BackendKit {
 
   /** How one of the VMs was treated against the contract, or null. */
   final @Nullable String breachedRule() {
-    String hanging =
-        logs.stream().map(OpLog::hanging).filter(op -> op != null).findFirst().orElse(null);
-    if (hanging != null) {
+    if (isHanging()) {
       return "CALL.2";
     }
     KitVm breached = breachedVm();
     Breach breach = breached == null ? null : breached.breach();
     return breach == null ? null : Judge.ruleOf(breach.kind());
+  }
+
+  /** Whether an op has not returned. */
+  final boolean isHanging() {
+    return logs.stream().anyMatch(log -> log.hanging() != null);
   }
 
   private @Nullable KitVm breachedVm() {
@@ -289,7 +325,7 @@ public abstract class BackendKit {
    */
   @AfterEach
   final void closeAll() {
-    if (logs.stream().anyMatch(log -> log.hanging() != null)) {
+    if (isHanging()) {
       return;
     }
     for (KitVm vm : vms) {

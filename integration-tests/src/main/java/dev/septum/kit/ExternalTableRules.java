@@ -6,7 +6,9 @@ import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.common.collect.ImmutableSet;
+import dev.septum.kernel.LockMode;
 import dev.septum.kernel.PageOwner;
+import dev.septum.kvm.Capability;
 import dev.septum.kvm.Errno;
 import dev.septum.kvm.ExternalTable;
 import dev.septum.kvm.ExternalTable.Leaf;
@@ -26,7 +28,7 @@ import java.util.stream.Collectors;
 /** The external page table shows what the mirror has. */
 public abstract class ExternalTableRules extends BackendKit {
 
-  private static final int RANDOM_STEPS = 300;
+  private static final int RANDOM_STEPS = 500;
 
   private static Set<Table> mirrorTables(KitVm vm) {
     return new MmuView(vm.mmu())
@@ -73,6 +75,10 @@ public abstract class ExternalTableRules extends BackendKit {
     assertEquals(
         PageLevel.NONE, vm.levelOf(FIRST + 1), "level of a 4K leaf after remove_external_spte");
     assertEquals(PageLevel.LEVEL_4K, vm.levelOf(FIRST + 2), "level of the leaf beside it");
+    assumeMapped(vm, 0, FIRST + 512);
+    assumeOk("a conversion", vm.convert(GfnRange.ofPages(FIRST + 512, 512), false));
+    assertEquals(
+        PageLevel.NONE, vm.levelOf(FIRST + 512), "level of a 2M leaf after remove_external_spte");
   }
 
   @Rule("TABLE.4")
@@ -141,8 +147,58 @@ public abstract class ExternalTableRules extends BackendKit {
     assumeMapped(vm, 0, FIRST);
     for (Leaf leaf : vm.mirrorLeafs()) {
       assertTrue(
-          vm.pages().isOwnedBy(PageOwner.GUEST_MEMORY, leaf.pfn(), leaf.level().pages()),
-          () -> "pages of " + leaf + " are not guest memory any more");
+          isTheGuests(vm, leaf), () -> "pages of " + leaf + " are not guest memory any more");
     }
+  }
+
+  private static boolean isTheGuests(KitVm vm, Leaf leaf) {
+    return vm.pages().isOwnedBy(PageOwner.GUEST_MEMORY, leaf.pfn(), leaf.level().pages());
+  }
+
+  @Rule("TABLE.7")
+  void whatWasRemoved_canBeMappedAgain() {
+    KitVm vm = vm();
+    assumeMapped(vm, 0, FIRST);
+    NotJudged.unless(
+        vm.mirrorLeafs().equals(vm.externalLeafs()), "the leaf is another one: see TABLE.2");
+    assumeOk("an attribute", vm.unmap(GfnRange.ofPages(FIRST, 512)));
+    NotJudged.unless(vm.externalLeafs().isEmpty(), "the leaf is still there: see TABLE.3");
+    vm.fault(0, FIRST);
+    assertEquals(
+        vm.mirrorLeafs(), vm.externalLeafs(), "the same page at the same gfn, mapped once more");
+    assertTrue(
+        vm.levelOf(FIRST) != PageLevel.NONE, "a page that was removed cannot be mapped again");
+    assumeOk("an attribute", vm.unmap(GfnRange.ofPages(FIRST, 512)));
+    assumeOk("an attribute", vm.mmu().memory().setAttributes(GfnRange.ofPages(FIRST, 1), false));
+    vm.fault(0, FIRST + 1);
+    assertEquals(
+        PageLevel.LEVEL_4K, vm.levelOf(FIRST + 1), "a page that was removed at 2M, mapped at 4K");
+  }
+
+  @Rule("TABLE.8")
+  void everyPage_isCounted() {
+    KitVm vm = vm();
+    assumeMapped(vm, 0, FIRST);
+    assertCounted(vm, "after a fault");
+    if (capabilities().contains(Capability.SPLIT_CACHE)) {
+      assumeOk("a topup", vm.topupSplitCache());
+      assertCounted(vm, "after a topup of the split cache");
+    }
+    if (capabilities().contains(Capability.HUGE_LEAFS)) {
+      vm.split(FIRST, LockMode.EXCLUSIVE);
+      assertCounted(vm, "after a split");
+    }
+  }
+
+  private static void assertCounted(KitVm vm, String when) {
+    NotJudged.unless(
+        vm.mirrorLeafs().stream().allMatch(leaf -> isTheGuests(vm, leaf)),
+        "pages of the guest have other owners: see TABLE.6 and SPLIT.4");
+    List<String> wrong =
+        vm.violations().stream().filter(sentence -> sentence.contains("reasons for")).toList();
+    assertEquals(
+        List.of(),
+        wrong,
+        () -> "pages of the host and those of ExternalTable.pages() and of KVM, " + when);
   }
 }

@@ -26,6 +26,7 @@ final class Judge implements InvocationInterceptor {
   static String ruleOf(Breach.Kind kind) {
     return switch (kind) {
       case THROWS -> "CALL.1";
+      case ENDLESS -> "CALL.2";
       case RESULT -> "CALL.3";
       case HELD_LOCKS -> "CALL.4";
       case SLEEPS -> "CALL.5";
@@ -47,7 +48,7 @@ final class Judge implements InvocationInterceptor {
     Class<?> backend = kit.backend().getClass();
     if (HANGING.contains(backend) && !rule.value().equals(HANGS)) {
       invocation.skip();
-      throw new NotJudged(notJudged(HANGS, "an op of the backend does not return"));
+      throw new BrokenElsewhere(HANGS, "an op of the backend does not return");
     }
     @Nullable Throwable end = endOf(invocation, kit);
     if (!kit.explorations().isEmpty()) {
@@ -62,13 +63,13 @@ final class Judge implements InvocationInterceptor {
       }
       return;
     }
-    if (broken.equals(HANGS)) {
+    if (kit.isHanging()) {
       HANGING.add(backend);
     }
     if (broken.equals(rule.value())) {
       throw new AssertionError(rule.value() + " is broken: " + kit.breachText());
     }
-    throw new NotJudged(notJudged(broken, kit.breachText()));
+    throw new BrokenElsewhere(broken, kit.breachText());
   }
 
   private static @Nullable Throwable endOf(Invocation<@Nullable Void> invocation, BackendKit kit) {
@@ -78,9 +79,5 @@ final class Judge implements InvocationInterceptor {
     } catch (Throwable t) { // Whatever it is, it is the test's end.
       return t;
     }
-  }
-
-  private static String notJudged(String broken, String why) {
-    return "%s is broken: %s".formatted(broken, why);
   }
 }

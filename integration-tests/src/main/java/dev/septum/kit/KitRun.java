@@ -118,6 +118,7 @@ public final class KitRun {
   private static final class Results implements TestExecutionListener {
     private final Queue<RuleResult> results = new ConcurrentLinkedQueue<>();
     private final Map<String, String> notes = new ConcurrentHashMap<>();
+    private final Map<String, String> brokenElsewhere = new ConcurrentHashMap<>();
     private final Consumer<RuleResult> listener;
 
     Results(Consumer<RuleResult> listener) {
@@ -126,8 +127,17 @@ public final class KitRun {
 
     ImmutableList<RuleResult> all() {
       return results.stream()
+          .map(this::withWhatOthersFound)
           .sorted((a, b) -> RuleOrder.INSTANCE.compare(a.rule(), b.rule()))
           .collect(ImmutableList.toImmutableList());
+    }
+
+    /** A rule that was broken in the test of another one is broken. */
+    private RuleResult withWhatOthersFound(RuleResult result) {
+      String found = brokenElsewhere.get(result.rule());
+      return found == null || result.verdict() == Verdict.FAILED
+          ? result
+          : new RuleResult(result.rule(), result.test(), Verdict.FAILED, found);
     }
 
     @Override
@@ -150,6 +160,11 @@ public final class KitRun {
       Throwable cause = end.getThrowable().orElse(null);
       String note = notes.getOrDefault(test.getUniqueId(), "");
       String reason = cause == null ? note : textOf(cause);
+      if (cause instanceof BrokenElsewhere broken) {
+        brokenElsewhere.putIfAbsent(
+            broken.rule(), "in the test of %s: %s".formatted(rule, broken.why()));
+        reason = broken.rule() + " is broken";
+      }
       Method method = ((MethodSource) test.getSource().orElseThrow()).getJavaMethod();
       RuleResult result = new RuleResult(rule, method.getName(), verdict(end, cause), reason);
       results.add(result);
@@ -160,7 +175,7 @@ public final class KitRun {
       return switch (end.getStatus()) {
         case SUCCESSFUL -> Verdict.PASSED;
         case ABORTED -> cause instanceof NotJudged ? Verdict.NOT_JUDGED : Verdict.SKIPPED;
-        case FAILED -> Verdict.FAILED;
+        case FAILED -> cause instanceof BrokenElsewhere ? Verdict.NOT_JUDGED : Verdict.FAILED;
       };
     }
 

@@ -99,6 +99,12 @@ public abstract class KitVm {
   /** The file behind its memory; frame and index in the file are the same. */
   abstract GuestMemfd file();
 
+  /** Unmaps a range that stays private; the file keeps its pages. */
+  final Errno unmap(GfnRange range) {
+    Errno error = mmu().memory().setAttributes(range, false);
+    return error.isError() ? error : mmu().memory().setAttributes(range, true);
+  }
+
   /** Converts memory as a VMM does. */
   abstract Errno convert(GfnRange range, boolean toPrivate);
 

@@ -60,7 +60,7 @@ public abstract class KvmRules extends BackendKit {
   private List<OpCall> faultsOfTwoRanges(RaceHost host) {
     KitVm vm = host.newVm();
     OpLog[] log = new OpLog[1];
-    watch(vm, ops -> log[0] = new OpLog(ops, vm.mmu()));
+    watch(vm, ops -> log[0] = newLog(ops, vm));
     host.actor(() -> vm.faultOnce(0, FIRST)).actor(() -> vm.faultOnce(1, FIRST + 512)).play();
     return log[0].take();
   }

@@ -3,7 +3,6 @@ package dev.septum.kit;
 import static dev.septum.kit.KitVm.FIRST;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.septum.kernel.LockMode;
 import dev.septum.kernel.PageOwner;
@@ -95,12 +94,7 @@ public abstract class SplitRules extends BackendKit {
 
   /** The one split that is refused; its status is not OK, or the rule cannot be judged. */
   private void refuse(KitVm vm) {
-    assumeTrue(refuseNextSplit(vm), "there is no way to have a split refused");
-    vm.split(FIRST, LockMode.EXCLUSIVE);
-    NotJudged.unless(
-        log(vm).take().stream()
-            .anyMatch(call -> call.is("split_external_spte") && call.status().isError()),
-        "no split_external_spte was refused: see SPLIT.1");
+    assumeRefused(vm, FIRST);
   }
 
   @Rule("SPLIT.6")

@@ -77,7 +77,10 @@ class CachingOps extends ReferenceOps {
 
   static void draw(CachingVm vm, int pages) {
     for (int i = 0; i < pages; i++) {
-      long page = vm.queue.pop();
+      Long page = vm.queue.poll();
+      if (page == null) {
+        break; // Only where a wrong backend has miscounted.
+      }
       vm.pages().changeOwner(page, PageOwner.PAMT_CACHE, PageOwner.PAMT_PAGE);
       vm.drawn.add(page);
     }

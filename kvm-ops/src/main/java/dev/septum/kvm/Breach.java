@@ -13,6 +13,8 @@ public record Breach(Kind kind, String text) {
     THROWS,
     /** The op's result is null, or nothing that KVM knows what to do with. */
     RESULT,
+    /** The op asks to be called again, and again, and nothing comes of it. */
+    ENDLESS,
     /** The op returned with other locks held than it was called with. */
     HELD_LOCKS,
     /** The op slept, or might have, while it must not. */

@@ -32,7 +32,13 @@ final class GuardedOps implements KvmX86Ops {
   private static final Set<Errno> FREED = Sets.immutableEnumSet(OK, EIO);
   private static final Set<Errno> TOPPED_UP = Sets.immutableEnumSet(OK, ENOMEM);
 
+  /** How often in a row a split may ask for another attempt: others get on in the meantime. */
+  private static final int MOST_ATTEMPTS = 1000;
+
   private volatile KvmX86Ops ops;
+
+  /** Splits in a row that asked for another attempt; threads may lose counts of each other. */
+  private volatile int attempts;
 
   GuardedOps(KvmX86Ops ops) {
     this.ops = ops;
@@ -69,10 +75,21 @@ final class GuardedOps implements KvmX86Ops {
   public Errno splitExternalSpte(
       Kvm kvm, long gfn, PageLevel level, long oldMirrorSpte, long newExternalSpt, LockMode mode) {
     kvm.mmuLock().assertHeld(mode);
-    return status(
-        new Call(kvm, "split_external_spte", gfn, level),
-        SPLIT,
-        () -> ops.splitExternalSpte(kvm, gfn, level, oldMirrorSpte, newExternalSpt, mode));
+    Call call = new Call(kvm, "split_external_spte", gfn, level);
+    Errno status =
+        status(
+            call,
+            SPLIT,
+            () -> ops.splitExternalSpte(kvm, gfn, level, oldMirrorSpte, newExternalSpt, mode));
+    attempts = status == EAGAIN ? attempts + 1 : 0;
+    if (attempts < MOST_ATTEMPTS) {
+      return status;
+    }
+    call.bug(
+        Kind.ENDLESS,
+        "returned EAGAIN %d times in a row, while need_topup_external_per_vm_split_cache was false"
+            .formatted(attempts));
+    return EIO;
   }
 
   @Override

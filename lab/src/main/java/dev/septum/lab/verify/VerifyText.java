@@ -14,6 +14,8 @@ import java.util.stream.Collectors;
 /** The report as text: a line for each rule, what was wrong below it. */
 public final class VerifyText {
 
+  private static final int MOST_CHARS = 400;
+
   private static final Pattern WORD_ENDS =
       Pattern.compile("_|(?<=[a-z])(?=[A-Z0-9])|(?<=[A-Z])(?=[A-Z][a-z])");
 
@@ -69,8 +71,13 @@ public final class VerifyText {
     line(text, "%-9s%-11s%s", rule.rule(), wordOf(rule.verdict()), titleOf(rule.test()));
     String reason =
         rule.verdict() == Verdict.PASSED ? explored(rule.reason()) : rule.reason().strip();
-    reason.lines().forEach(reasonLine -> line(text, "%20s%s", "", reasonLine));
+    reason.lines().forEach(reasonLine -> line(text, "%20s%s", "", shortened(reasonLine)));
     return text.toString();
+  }
+
+  /** A list of 512 leafs says no more than its beginning. */
+  private static String shortened(String line) {
+    return line.length() <= MOST_CHARS ? line : line.substring(0, MOST_CHARS) + "...";
   }
 
   /** How far races were explored, without the causes of failure that there are none of. */

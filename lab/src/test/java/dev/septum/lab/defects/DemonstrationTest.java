@@ -107,10 +107,8 @@ class DemonstrationTest {
               """
                   + BLOCKED
                   + """
-                  report VM 1: an invalidation was begun and never ended
-                  report VM 1: pages_4k is 16, but there are 528
                   report VM 1: the S-EPT lacks Leaf[gfn=1000, level=LEVEL_4K, pfn=*] of the \
-                  mirror, and 511 more like it
+                  mirror, and 495 more like it
                   report VM 1: the S-EPT lacks MappedTable[gfn=512, level=LEVEL_2M, \
                   externalSpt=-1] of the mirror
                   report VM 1: the leaf at gfn 0x200 is BLOCKED
