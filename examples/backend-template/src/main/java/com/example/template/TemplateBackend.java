@@ -12,6 +12,7 @@ public final class TemplateBackend implements KvmBackend, KvmX86Ops {
     final SpinLock lock = kernel().spinLock(LockClass.EXTERNAL_TABLE_LOCK); // RACE, CALL.6
     final TreeMap<Long, ExternalTable.Leaf> leafs = new TreeMap<>(); // by gfn
     final Map<Long, ExternalTable.Table> tables = new HashMap<>(); // by pfn
+    boolean refusesSplit;
     Vm(int id, Host host, KvmX86Ops ops, VmType type) { super(id, host, ops, type); }
   }
 
@@ -58,16 +59,18 @@ public final class TemplateBackend implements KvmBackend, KvmX86Ops {
     kvm.pages().changeOwner(page, PageOwner.SEPT_PAGE, PageOwner.EXTERNAL_PAGE_TABLE);
     return unless(locked(kvm, vm -> vm.tables.remove(page)) == null, kvm, "no table");
   }
-  /** SPLIT.2, SPLIT.3. CAP.4: the lock is all it takes in either mode; nothing is ever refused. */
+  /** SPLIT.2, SPLIT.3. CAP.4: the lock is all it takes in either mode. */
   public Errno splitExternalSpte(Kvm kvm, long gfn, PageLevel level, long spte, long page, LockMode mode) {
-    locked(kvm, vm -> {
+    boolean isRefused = locked(kvm, vm -> {
+      if (vm.refusesSplit) { vm.refusesSplit = false; return true; } // SPLIT.5: nothing has changed
       PageLevel small = level.below(); // the first of them takes the huge leaf's place
       for (long at = gfn; at < gfn + level.pages(); at += small.pages())
         vm.leafs.put(at, new ExternalTable.Leaf(at, small, MirrorSpte.pfn(spte) + at - gfn));
-      return null;
+      return false;
     });
-    return linkExternalSpt(kvm, gfn, level, page);
+    return isRefused ? Errno.EBUSY : linkExternalSpt(kvm, gfn, level, page);
   }
+  public boolean refuseNextSplit(Kvm kvm) { return locked(kvm, vm -> vm.refusesSplit = true); } // for the kit
 
   public Errno topupExternalFaultCache(Vcpu vcpu, int count) { // FAULT.1, FAULT.2
     for (Deque<Long> cache = ((CachingVcpu) vcpu).cache; cache.size() < count; ) {
