@@ -15,6 +15,7 @@ public class ReferenceVm extends Kvm {
   private final SharedWord refusesNextSplit;
 
   /** A VM in which nothing is mapped. */
+  @SuppressWarnings("this-escape") // The table asks for the vCPUs when it is looked at, not before.
   public ReferenceVm(int id, Host host, KvmX86Ops ops, VmType type) {
     super(id, host, ops, type);
     this.table = new ReferenceTable(this);
