@@ -7,7 +7,6 @@ import dev.septum.kernel.LockMode;
 import dev.septum.kernel.PageAllocator;
 import dev.septum.kernel.Placement;
 import dev.septum.kvm.Breach;
-import dev.septum.kvm.Capability;
 import dev.septum.kvm.Errno;
 import dev.septum.kvm.ExternalTable;
 import dev.septum.kvm.GfnRange;
@@ -110,10 +109,6 @@ public abstract class KitVm {
 
   /** Another VM like this on the same host. */
   abstract KitVm another();
-
-  final boolean claims(Capability capability) {
-    return backend.capabilities().contains(capability);
-  }
 
   final @Nullable Breach breach() {
     return kvm().breach();

@@ -3,6 +3,7 @@ package dev.septum.kvm;
 import com.google.common.collect.ImmutableSortedMap;
 import java.io.IOException;
 import java.net.MalformedURLException;
+import java.net.URI;
 import java.net.URL;
 import java.net.URLClassLoader;
 import java.nio.file.Files;
@@ -16,6 +17,7 @@ import java.util.ServiceLoader;
 import java.util.TreeMap;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 
 /** The backends that can be loaded: those on the class path, and those in jars beside it. */
 public final class KvmBackends {
@@ -118,20 +120,22 @@ public final class KvmBackends {
   }
 
   private static boolean isFrom(KvmBackend backend, Path place) {
-    CodeSource source = backend.getClass().getProtectionDomain().getCodeSource();
-    if (source == null || source.getLocation() == null) {
-      return false;
-    }
-    Path origin = Path.of(java.net.URI.create(source.getLocation().toString()));
-    return origin.toAbsolutePath().normalize().startsWith(place.toAbsolutePath().normalize());
+    Path origin = location(backend);
+    return origin != null
+        && origin.toAbsolutePath().normalize().startsWith(place.toAbsolutePath().normalize());
   }
 
   /** Where a backend's class came from: the name of its jar or directory. */
   public static String origin(KvmBackend backend) {
+    Path origin = location(backend);
+    return origin == null ? backend.getClass().getName() : origin.toString();
+  }
+
+  private static @Nullable Path location(KvmBackend backend) {
     CodeSource source = backend.getClass().getProtectionDomain().getCodeSource();
     return source == null || source.getLocation() == null
-        ? backend.getClass().getName()
-        : Path.of(java.net.URI.create(source.getLocation().toString())).toString();
+        ? null
+        : Path.of(URI.create(source.getLocation().toString()));
   }
 
   /** Every backend by its name. */

@@ -74,9 +74,7 @@ class BackendPath {
    * one hangs for good, it is left behind.
    */
   final Integer watching(Callable<Integer> work) throws Exception {
-    if (opTimeout < 1 || opTimeout > MAX_TIMEOUT) {
-      throw usage("--op-timeout %d is not in [1, %d]".formatted(opTimeout, MAX_TIMEOUT));
-    }
+    requireSeconds("--op-timeout", opTimeout);
     if (paths.isEmpty()) {
       return work.call();
     }
@@ -103,6 +101,13 @@ class BackendPath {
       result.complete(work.call());
     } catch (Throwable t) {
       result.completeExceptionally(t);
+    }
+  }
+
+  /** Refuses a timeout that makes no sense. */
+  final void requireSeconds(String option, int seconds) {
+    if (seconds < 1 || seconds > MAX_TIMEOUT) {
+      throw usage("%s %d is not in [1, %d]".formatted(option, seconds, MAX_TIMEOUT));
     }
   }
 

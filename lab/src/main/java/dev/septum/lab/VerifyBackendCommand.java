@@ -39,8 +39,6 @@ import picocli.CommandLine.Spec;
     })
 final class VerifyBackendCommand implements Callable<Integer> {
 
-  private static final int MAX_TIMEOUT = 86_400;
-
   @Spec
   @SuppressWarnings("NullAway.Init")
   private CommandSpec spec;
@@ -85,9 +83,7 @@ final class VerifyBackendCommand implements Callable<Integer> {
         throw usage("--expect %s is not among the rules of --rule".formatted(rule));
       }
     }
-    if (ruleTimeout < 1 || ruleTimeout > MAX_TIMEOUT) {
-      throw usage("--rule-timeout %d is not in [1, %d]".formatted(ruleTimeout, MAX_TIMEOUT));
-    }
+    path.requireSeconds("--rule-timeout", ruleTimeout);
     return path.watching(() -> verify(rules, broken));
   }
 
